@@ -5,6 +5,8 @@
 //! lists the variables.
 
 mod base_url;
+mod host;
+mod page;
 mod parse;
 mod report;
 mod version_url;
@@ -21,8 +23,9 @@ use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use base_url::BaseUrl;
-pub(crate) use parse::host_name;
-use parse::{Parser, names, value};
+pub(crate) use host::{host_of_header, is_loopback};
+pub use page::PageConfig;
+use parse::{MIN_KEY, Parser, names, value};
 pub use report::{NotAMinute, ReportAt, ReportConfig, WebhookUrl};
 pub use version_url::VersionUrl;
 
@@ -87,13 +90,15 @@ pub struct Config {
     pub product: ProductConfig,
     /// The report that the daemon writes every week.
     pub report: ReportConfig,
+    /// The page under /ui.
+    pub page: PageConfig,
     /// SHUTDOWN_GRACE_MS: the time between the first signal and the forced end.
     pub shutdown_grace: Duration,
     /// RUNNER_ENV and NODE_ENV together: production if either variable says so.
     pub environment: Environment,
     /// TZ: the time zone that decides what "today" is in the prompt.
     pub time_zone: TimeZone,
-    /// DIAG_HOSTS: further hosts under which /diag may be called, in the spelling of [`host_name`].
+    /// DIAG_HOSTS: further hosts under which /diag may be called, in the spelling of `host::host_name`.
     pub diag_hosts: Vec<String>,
     /// Format and filter of the log.
     pub log: LogConfig,
@@ -126,7 +131,7 @@ impl PeersConfig {
             auth,
             personas: PersonasUrl { base, variable },
             mcp: p.url("MANA_MCP_URL", "http://localhost:3069", &["mcp"]),
-            service_key: p.header_secret("MANA_SERVICE_KEY"),
+            service_key: p.header_secret("MANA_SERVICE_KEY", MIN_KEY),
         }
     }
 }
@@ -421,6 +426,7 @@ impl Config {
     fn read(p: &mut Parser) -> Self {
         let config = Self::settings(p);
         config.check_production(p);
+        config.page.check(config.peers.service_key.as_ref(), p);
         config
     }
 
@@ -430,7 +436,7 @@ impl Config {
             listen: listen(p),
             peers: PeersConfig::read(p),
             claude: ClaudeConfig {
-                api_key: p.header_secret("ANTHROPIC_API_KEY"),
+                api_key: p.header_secret("ANTHROPIC_API_KEY", MIN_KEY),
                 base: p.url("ANTHROPIC_BASE_URL", "https://api.anthropic.com", &["v1/messages"]),
                 pricing_file: p.text("PRICING_FILE").map(PathBuf::from),
                 model: p.text("ANTHROPIC_MODEL").unwrap_or_else(|| "claude-haiku-5-5".into()),
@@ -476,6 +482,7 @@ impl Config {
                 }),
             },
             report: ReportConfig::read(p),
+            page: PageConfig::read(p),
             shutdown_grace: p.millis("SHUTDOWN_GRACE_MS", 8_000),
             environment: Environment::read(p),
             time_zone: p.time_zone("TZ", "Europe/Berlin"),
@@ -510,7 +517,8 @@ impl Config {
 
     /// All secrets of this configuration, for the redactor.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        let keys = [&self.peers.service_key, &self.claude.api_key].into_iter().flatten();
+        let keys = [&self.peers.service_key, &self.claude.api_key, &self.page.key];
+        let keys = keys.into_iter().flatten();
         let keys = keys.chain([&self.seed_secret]).map(ExposeSecret::expose_secret);
         keys.chain(self.report.webhook.iter().flat_map(WebhookUrl::secrets))
     }

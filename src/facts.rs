@@ -16,6 +16,7 @@ mod fingerprint;
 pub mod frictions;
 pub mod line;
 mod observed;
+pub mod overview;
 pub mod report;
 mod run;
 pub mod share;

@@ -11,7 +11,7 @@ mod sample;
 mod tests;
 pub(crate) mod view;
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Serialize;
 
@@ -40,8 +40,8 @@ labels! {
 
 /// A report in a language.
 #[derive(Debug)]
-pub struct Document {
-    report: Report,
+pub struct Document<'r> {
+    report: Cow<'r, Report>,
     view: view::View,
 }
 
@@ -53,12 +53,25 @@ struct Json<'d> {
     sentence: &'d str,
 }
 
-impl Document {
+impl<'r> Document<'r> {
     /// The report of this window.
     pub fn new(window: &Window, language: Language) -> Self {
-        let report = report(window);
+        Self::from(Cow::Owned(report(window)), language)
+    }
+
+    /// This report.
+    pub fn of(report: &'r Report, language: Language) -> Self {
+        Self::from(Cow::Borrowed(report), language)
+    }
+
+    fn from(report: Cow<'r, Report>, language: Language) -> Self {
         let view = view::view(&report, language);
         Self { report, view }
+    }
+
+    /// The words of the report.
+    pub(crate) fn view(&self) -> &view::View {
+        &self.view
     }
 
     /// The report as a text, which ends with a line break.

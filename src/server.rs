@@ -1,5 +1,5 @@
-//! The daemon's own HTTP server: /health, /ready and /metrics, /control/* if a service key is set, and
-//! /diag/* outside production.
+//! The daemon's own HTTP server: /health, /ready and /metrics, /control/* if a service key is set, /diag/* outside
+//! production, and the page /ui.
 
 mod control;
 mod diag;
@@ -56,7 +56,8 @@ impl ServerState {
     }
 }
 
-/// Builds the routes. In production there is no /diag; without a service key there is no /control.
+/// Builds the routes. In production there is no /diag, and without UI_KEY no /ui; without a service key there is no
+/// /control.
 pub(crate) fn router(state: ServerState) -> Router {
     let mut router = Router::new()
         .route("/health", get(health))
@@ -82,7 +83,16 @@ pub(crate) fn router(state: ServerState) -> Router {
         let with_key_only = middleware::from_fn_with_state(key_check, control::with_key_only);
         router = router.merge(control::routes().route_layer(slow).route_layer(with_key_only));
     }
-    let router = router.merge(ui::routes(Arc::new(Ui::new(state.fleet.clone()))));
+    let has_key = state.fleet.config.page.key.is_some();
+    if has_key || !state.fleet.config.environment.is_production() {
+        let mut pages = ui::routes(Arc::new(Ui::new(state.fleet.clone())));
+        if !has_key {
+            pages = pages.route_layer(middleware::from_fn(guard::this_machine_only)).route_layer(
+                middleware::from_fn_with_state(state.clone(), guard::local_callers_only),
+            );
+        }
+        router = router.merge(ui::with_headers(pages));
+    }
     router
         .fallback(async || failure(StatusCode::NOT_FOUND, "no such route"))
         .method_not_allowed_fallback(method_not_allowed)

@@ -4,10 +4,14 @@
 //! either. Each page but the login, the live stream and the stored reports is also there as JSON, at the same path with
 //! `.json` at its end.
 
+mod access;
 mod asked;
 mod frame;
 mod front;
+mod headers;
 mod link;
+mod live;
+mod sign_in;
 mod times;
 mod trouble;
 mod words;
@@ -18,19 +22,24 @@ use axum::{
     Router,
     extract::{RawPathParams, State},
     http::{HeaderMap, Uri, header},
-    response::{IntoResponse, Response},
+    middleware,
+    response::{IntoResponse, Redirect, Response},
     routing::{MethodRouter, get},
 };
 use maud::Markup;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::{domain::Language, journal::Journal, runner::Fleet};
+use access::Access;
 use asked::Asked;
+pub(crate) use headers::with_headers;
 use times::Times;
 use trouble::Trouble;
 
 const STYLE: &str = concat!(include_str!("report/html/base.css"), include_str!("ui/style.css"));
 const SCRIPT: &str = include_str!("ui/ui.js");
+const ICON: &str = include_str!("ui/icon.svg");
 
 /// What the pages show, and from where.
 #[derive(Debug)]
@@ -41,13 +50,19 @@ pub(crate) struct Ui {
     pub(self) journal: Journal,
     /// The language of pages that do not name one.
     pub(self) language: Language,
+    /// Who may see them.
+    access: Access,
+    /// A permit for each stream of calls.
+    streams: Arc<Semaphore>,
 }
 
 impl Ui {
     /// The page of this fleet.
     pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
         let (journal, language) = (fleet.journal.for_page(), fleet.config.report.language);
-        Self { fleet, journal, language }
+        let access = Access::new(&fleet.config.page, fleet.clock.clone());
+        let streams = Arc::new(Semaphore::new(live::STREAMS));
+        Self { fleet, journal, language, access, streams }
     }
 
     /// Writes times in the zone of the journal.
@@ -88,8 +103,10 @@ enum Place {
     Compare,
     Live,
     Reports,
-    /// No entry: the login, and pages about trouble.
+    /// No entry: pages about trouble.
     Nowhere,
+    /// The login, which has no navigation.
+    Login,
 }
 
 /// What the script follows on `/ui/live` while a page is open.
@@ -100,14 +117,23 @@ enum Live {
     Run(String),
 }
 
-/// The routes of the page.
+/// The routes of the page. [`with_headers`] must be put around them, and around what refuses requests to them.
 pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
-    let router = Router::new()
+    let pages = Router::new()
         .route("/ui", page(front::show))
         .route("/ui.json", page(front::show))
+        .route("/ui/live", page(live::show))
+        .route("/ui/", get(async || Redirect::to("/ui")))
+        .route("/ui/{*path}", page(async |_, _| Err(Trouble::NotFound)))
+        // The guard refuses other methods already. But the router of `server` would put its own answer in the place of a
+        // default one, without the layers.
+        .method_not_allowed_fallback(async || access::method_not_allowed("GET, HEAD"))
+        .route_layer(middleware::from_fn_with_state(ui.clone(), access::guard));
+    let open = sign_in::routes()
         .route("/ui/style.css", asset("text/css; charset=utf-8", STYLE))
-        .route("/ui/ui.js", asset("text/javascript; charset=utf-8", SCRIPT));
-    router.with_state(ui)
+        .route("/ui/ui.js", asset("text/javascript; charset=utf-8", SCRIPT))
+        .route("/ui/icon.svg", asset("image/svg+xml", ICON));
+    pages.merge(open).with_state(ui)
 }
 
 /// A route whose handler gives a page or its JSON.
@@ -123,7 +149,8 @@ where
                     headers: HeaderMap| {
             let parameters =
                 parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let (asked, wrong) = Asked::of(&uri, parameters.collect(), &headers, ui.language);
+            let (mut asked, wrong) = Asked::of(&uri, parameters.collect(), &headers, ui.language);
+            asked.can_log_out = ui.access.is_locked();
             let answer = match wrong {
                 None => show(ui, asked.clone()).await,
                 Some(name) => Err(Trouble::Parameter(name)),
@@ -145,4 +172,5 @@ fn json_text(text: String) -> Response {
 
 fn asset(content_type: &'static str, text: &'static str) -> MethodRouter<Arc<Ui>> {
     get(async move || ([(header::CONTENT_TYPE, content_type)], text))
+        .fallback(async || access::method_not_allowed("GET, HEAD"))
 }

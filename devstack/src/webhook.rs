@@ -54,12 +54,19 @@ async fn answer(Path(secret): Path<String>, headers: HeaderMap, body: Bytes) -> 
     if is_json && is_report(&body) { StatusCode::NO_CONTENT } else { StatusCode::BAD_REQUEST }
 }
 
+/// Whether a text is the URL of a week's page.
+fn is_link(text: &str) -> bool {
+    let path = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let week = path.and_then(|path| path.split_once("/ui/reports/")?.1.strip_suffix(".html"));
+    week.is_some_and(|week| week.len() == "2026-W46".len() && week.contains("-W"))
+}
+
 /// Whether a body has the three members and no other, and the text is the report's own sentence, in which nothing acts
 /// in a chat.
 fn is_report(body: &Value) -> bool {
     let (text, report) = (&body["text"], &body["report"]);
     body.as_object().is_some_and(|members| members.len() == 3 && members.contains_key("link"))
-        && body["link"].is_null()
+        && (body["link"].is_null() || body["link"].as_str().is_some_and(is_link))
         && report["schema"] == "report/v1"
         && text
             .as_str()
@@ -99,9 +106,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_report_with_its_sentence_and_no_link_is_taken() {
+    fn only_a_report_with_its_sentence_and_the_link_to_its_page_is_taken() {
         let report = json!({"schema": "report/v1", "sentence": "a"});
-        assert!(is_report(&json!({"text": "a", "link": null, "report": report})));
+        for link in [json!(null), json!("https://h/ui/reports/2026-W46.html")] {
+            assert!(is_report(&json!({"text": "a", "link": link, "report": report})));
+        }
         let of_tools = json!({"schema": "report/v1", "sentence": "<@a> ://"});
         let text = "‹@\u{200b}a› :\u{200b}//";
         assert!(is_report(&json!({"text": text, "link": null, "report": of_tools})));
@@ -112,6 +121,7 @@ mod tests {
             json!({"text": "a", "report": report}),
             json!({"text": "b", "link": null, "report": report}),
             json!({"text": "a", "link": "http://x", "report": report}),
+            json!({"text": "a", "link": "/ui/reports/2026-W46.html", "report": report}),
             json!({"text": "a", "link": null, "report": {"schema": "report/v2", "sentence": "a"}}),
             json!({"text": "a", "link": null, "report": report, "blocks": []}),
         ] {

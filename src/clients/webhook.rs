@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    config::WebhookUrl,
+    config::{BaseUrl, WebhookUrl},
+    domain::Week,
     http::{HttpClient, HttpError, Operation, Peer, Retryable, retry_after},
 };
 
@@ -22,6 +23,7 @@ const BODY_LIMIT: usize = 64 << 10;
 pub struct WebhookClient {
     http: HttpClient,
     at: WebhookUrl,
+    page: Option<BaseUrl>,
 }
 
 /// Why the webhook has not taken a report.
@@ -73,8 +75,8 @@ impl From<HttpError> for WebhookError {
 struct Message<'r> {
     /// What a person must know, in one sentence.
     text: String,
-    /// Where the report can be read: there is no such page yet.
-    link: Option<&'r str>,
+    /// Where the report can be read. `None` if nobody has said where people reach the page.
+    link: Option<String>,
     /// `report/v1`.
     report: &'r RawValue,
 }
@@ -85,19 +87,21 @@ struct Sentence {
 }
 
 impl WebhookClient {
-    /// A client that posts to this URL.
-    pub fn new(http: HttpClient, at: WebhookUrl) -> Self {
-        Self { http, at }
+    /// A client that posts to this URL. `page` is the URL under which people reach the page, without /ui.
+    pub fn new(http: HttpClient, at: WebhookUrl, page: Option<BaseUrl>) -> Self {
+        Self { http, at, page }
     }
 
-    /// Posts a report (`report/v1`) once, for at most 20 s.
+    /// Posts the report of a week (`report/v1`) once, for at most 20 s.
     ///
     /// # Errors
     /// When the webhook has not taken the report.
-    pub async fn post(&self, report: &str) -> Result<(), WebhookError> {
+    pub async fn post(&self, week: Week, report: &str) -> Result<(), WebhookError> {
         let operation =
             Operation { peer: PEER, name: "report", timeout: TIMEOUT, body_limit: BODY_LIMIT };
-        let body = message(report).ok_or(WebhookError::NoReport)?;
+        let file = format!("{week}.html");
+        let link = self.page.as_ref().map(|page| page.join(["ui", "reports", &file]).to_string());
+        let body = message(report, link).ok_or(WebhookError::NoReport)?;
         let request = self.http.inner.post(self.at.expose());
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
         let answer = match self.http.send(operation, request).await {
@@ -116,10 +120,10 @@ impl WebhookClient {
 }
 
 /// The body of the request; `None` if `report` is not the JSON of a report.
-fn message(report: &str) -> Option<String> {
+fn message(report: &str, link: Option<String>) -> Option<String> {
     let Sentence { sentence } = serde_json::from_str(report).ok()?;
     let report = serde_json::from_str(report).ok()?;
-    serde_json::to_string(&Message { text: chat_text(&sentence), link: None, report }).ok()
+    serde_json::to_string(&Message { text: chat_text(&sentence), link, report }).ok()
 }
 
 /// An invisible space.
@@ -167,11 +171,11 @@ mod tests {
     use axum::{
         Router,
         http::{HeaderMap, StatusCode, Uri},
-        routing::post,
+        routing::post as post_route,
     };
     use proptest::prelude::*;
     use serde_json::{Value, json};
-    use tokio::net::TcpListener;
+    use tokio::{net::TcpListener, sync::mpsc};
 
     use super::*;
     use crate::{domain::Redactor, metrics::Metrics};
@@ -180,7 +184,11 @@ mod tests {
 
     fn client(url: &str) -> WebhookClient {
         let http = HttpClient::new(Arc::new(Metrics::new("0").unwrap()), Redactor::default());
-        WebhookClient::new(http.unwrap(), WebhookUrl::parse(url).unwrap())
+        WebhookClient::new(http.unwrap(), WebhookUrl::parse(url).unwrap(), None)
+    }
+
+    async fn post(client: &WebhookClient, report: &str) -> Result<(), WebhookError> {
+        client.post("2026-W46".parse().unwrap(), report).await
     }
 
     /// The error of a post that is answered with this status. The answer repeats the URL.
@@ -190,20 +198,47 @@ mod tests {
             map.insert(*name, value.parse().unwrap());
         }
         let status = StatusCode::from_u16(status).unwrap();
-        let answer = post(async move |uri: Uri| (status, map, uri.to_string()));
+        let answer = post_route(async move |uri: Uri| (status, map, uri.to_string()));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}/s3cret?s3cret", listener.local_addr().unwrap());
         let router = Router::new().route("/s3cret", answer);
         tokio::spawn(axum::serve(listener, router).into_future());
-        client(&url).post(REPORT).await.unwrap_err()
+        post(&client(&url), REPORT).await.unwrap_err()
     }
 
     #[test]
-    fn a_message_has_the_sentence_no_link_and_the_report_as_it_is() {
-        let expected = r#"{"text":"a \"b\"","link":null,"report":{"schema":"report/v1","sentence":"a \"b\""}}"#;
-        assert_eq!(message(REPORT).unwrap(), expected);
+    fn a_message_has_the_sentence_the_link_and_the_report_as_it_is() {
+        for (link, written) in [(None, "null"), (Some("http://h/x".into()), "\"http://h/x\"")] {
+            let report = r#"{"schema":"report/v1","sentence":"a \"b\""}"#;
+            let expected = format!(r#"{{"text":"a \"b\"","link":{written},"report":{report}}}"#);
+            assert_eq!(message(REPORT, link).unwrap(), expected);
+        }
         for bad in ["", "{}", "[]", "{\"sentence\":1}"] {
-            assert_eq!(message(bad), None, "{bad}");
+            assert_eq!(message(bad, None), None, "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_link_leads_to_the_page_of_the_week_if_people_reach_one() {
+        let (seen, mut bodies) = mpsc::unbounded_channel();
+        let answer = post_route(async move |body: String| seen.send(body).unwrap());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let router = Router::new().route("/", answer);
+        tokio::spawn(axum::serve(listener, router).into_future());
+        for (page, link) in [
+            (None, Value::Null),
+            (
+                Some("https://runner.example"),
+                json!("https://runner.example/ui/reports/2026-W46.html"),
+            ),
+            (Some("http://h:1/x/"), json!("http://h:1/x/ui/reports/2026-W46.html")),
+        ] {
+            let page = page.map(|page| BaseUrl::parse(page).unwrap());
+            let client = WebhookClient { page, ..client(&url) };
+            post(&client, REPORT).await.unwrap();
+            let body: Value = serde_json::from_str(&bodies.recv().await.unwrap()).unwrap();
+            assert_eq!(body["link"], link);
         }
     }
 
@@ -230,7 +265,8 @@ mod tests {
             assert_eq!(chat_text(ordinary), ordinary);
         }
         let report = json!({"sentence": "todo.list <@U1>"});
-        let body: Value = serde_json::from_str(&message(&report.to_string()).unwrap()).unwrap();
+        let body = message(&report.to_string(), None).unwrap();
+        let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body["text"], "todo.\u{200b}list ‹@\u{200b}U1›");
         assert_eq!(body["report"], report);
     }
@@ -287,10 +323,10 @@ mod tests {
         let url = format!("http://{}/s3cret", listener.local_addr().unwrap());
         drop(listener);
         let client = client(&url);
-        let error = client.post(REPORT).await.unwrap_err();
+        let error = post(&client, REPORT).await.unwrap_err();
         assert!(!error.is_for_good());
         assert_eq!(error.to_string(), "the webhook cannot be reached");
         assert!(!format!("{client:?} {error:?}").contains("s3cret"));
-        assert!(client.post("{}").await.unwrap_err().is_for_good(), "it is no report");
+        assert!(post(&client, "{}").await.unwrap_err().is_for_good(), "it is no report");
     }
 }

@@ -17,7 +17,7 @@ use tracing_subscriber::{
     filter::{LevelFilter, Targets},
 };
 
-use super::{BaseUrl, Effort, Problem};
+use super::{BaseUrl, Effort, Problem, host::host_name};
 use crate::domain::{Label, Usd};
 
 /// Longest duration that a variable may have: a year, in milliseconds. A much longer duration would overflow
@@ -25,7 +25,7 @@ use crate::domain::{Label, Usd};
 const MAX_MILLIS: u64 = 365 * 24 * 60 * 60 * 1000;
 /// Shortest key that is sent in a header, in characters. A shorter key is a mistake; and the redactor could
 /// not tell a shorter key from ordinary words of a text.
-const MIN_KEY: usize = 6;
+pub(super) const MIN_KEY: usize = 6;
 
 /// Reads variables one by one and collects their problems. A bad value is read as `None`. If there is any
 /// problem, the whole configuration is dropped at the end.
@@ -139,12 +139,17 @@ impl Parser {
         Some(url)
     }
 
-    /// A secret that is sent as the value of a header: at least [`MIN_KEY`] visible ASCII characters.
-    pub(super) fn header_secret(&mut self, name: &'static str) -> Option<SecretString> {
-        let expected =
-            format!("at least {MIN_KEY} characters, visible ASCII only, as it is sent in a header");
+    /// A secret that is sent as the value of a header: at least `shortest` visible ASCII characters.
+    pub(super) fn header_secret(
+        &mut self,
+        name: &'static str,
+        shortest: usize,
+    ) -> Option<SecretString> {
+        let expected = format!(
+            "at least {shortest} characters, visible ASCII only, as it is sent in a header"
+        );
         self.read(name, &expected, |text| {
-            let fits = text.len() >= MIN_KEY && text.bytes().all(|b| b.is_ascii_graphic());
+            let fits = text.len() >= shortest && text.bytes().all(|b| b.is_ascii_graphic());
             fits.then(|| text.into())
         })
     }
@@ -243,15 +248,4 @@ fn is_meant(filter: &str) -> bool {
             });
     }
     lets_through
-}
-
-/// Normalises the host of a Host header: lower case, no dot at the end, an IPv6 address without brackets and
-/// in its shortest form. `None` if the text cannot be a host.
-pub(crate) fn host_name(text: &str) -> Option<String> {
-    if let Some(address) = text.strip_prefix('[') {
-        return Some(address.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?.to_string());
-    }
-    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    let name = text.strip_suffix('.').unwrap_or(text);
-    (!name.is_empty() && name.bytes().all(fits)).then(|| name.to_ascii_lowercase())
 }

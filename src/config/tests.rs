@@ -41,6 +41,7 @@ fn without_variables_the_defaults_hold() {
     assert_eq!(config.report.at, "mon 06:00".parse().ok());
     assert_eq!(config.report.language, Language::German);
     assert!(config.report.webhook.is_none());
+    assert!(config.page.key.is_none() && config.page.base.is_none());
     assert_eq!(config.shutdown_grace, Duration::from_secs(8));
     assert_eq!(config.environment, Environment::Development);
     assert_eq!(config.time_zone.iana_name(), Some("Europe/Berlin"));
@@ -113,6 +114,8 @@ fn all_problems_are_reported_at_once_and_none_shows_a_value() {
         ("REPORT_AT", "s3cret 06:00"),
         ("REPORT_LANG", "s3cret"),
         ("REPORT_WEBHOOK_URL", "s3cret"),
+        ("UI_KEY", "s3cret-of-fifte"),
+        ("UI_BASE_URL", "http://s3cret/?key"),
     ];
     let problems = problems(&bad);
     for (variable, _) in bad {
@@ -190,11 +193,12 @@ fn debug_output_shows_no_secret() {
         ("ANTHROPIC_API_KEY", "s3cret-2"),
         ("PERSONA_SEED_SECRET", "s3cret-3"),
         ("REPORT_WEBHOOK_URL", "http://s3cret-4/s3cret-5?s3cret-6"),
+        ("UI_KEY", "s3cret-7-of-the-page"),
     ])
     .unwrap();
     assert!(!format!("{config:?}").contains("s3cret"));
     let secrets: Vec<_> = config.secrets().collect();
-    assert!((1..=6).all(|n| secrets.concat().contains(&format!("s3cret-{n}"))), "{secrets:?}");
+    assert!((1..=7).all(|n| secrets.concat().contains(&format!("s3cret-{n}"))), "{secrets:?}");
 }
 
 #[test]
@@ -330,12 +334,33 @@ fn a_key_has_at_least_six_characters() {
 }
 
 #[test]
+fn the_key_of_the_page_is_long_and_not_the_service_key() {
+    const KEY: &str = "sixteen-letters!";
+    for key in [KEY, "  sixteen-letters!  "] {
+        assert_eq!(read(&[("UI_KEY", key)]).unwrap().page.key.unwrap().expose_secret(), KEY);
+    }
+    for bad in ["fifteen-letters", "fifteen-letters ", "sixteen letters!", "sixteen-léttérs!"] {
+        let problems = problems(&[("UI_KEY", bad)]);
+        let expected = "UI_KEY: expected at least 16 characters, visible ASCII only";
+        assert!(problems.len() == 1 && problems[0].starts_with(expected), "{problems:?}");
+        assert!(!problems[0].contains(bad));
+    }
+    let service = |key| [("UI_KEY", KEY), ("MANA_SERVICE_KEY", key)];
+    assert!(read(&service("sixteen-letters?")).is_ok());
+    let problems = problems(&service(KEY));
+    let expected = "UI_KEY: must be another key than MANA_SERVICE_KEY";
+    assert!(problems.len() == 1 && problems[0].starts_with(expected), "{problems:?}");
+    assert!(!problems[0].contains(KEY));
+}
+
+#[test]
 fn a_base_url_that_ends_in_what_is_appended_is_refused_and_what_to_write_is_said() {
     for (name, ends) in [
         ("ANTHROPIC_BASE_URL", &["v1", "v1/messages"][..]),
         ("MANA_MCP_URL", &["mcp"]),
         ("MANA_API_URL", &["api/v1", "api/v1/personas", "api/v1/personas/internal"]),
         ("MANA_PERSONAS_URL", &["due", "7/actions", "7/feedback"]),
+        ("UI_BASE_URL", &["ui"]),
         (
             "MANA_AUTH_URL",
             &[

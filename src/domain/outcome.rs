@@ -30,6 +30,11 @@ impl Outcome {
     pub fn is_locked_out(self) -> bool {
         matches!(self, Self::Login | Self::Space | Self::Session)
     }
+
+    /// Whether the run was not ended from outside. One that was may have had no time to try again what failed.
+    pub fn ended_by_itself(self) -> bool {
+        !matches!(self, Self::Turns | Self::Cost | Self::Stopped)
+    }
 }
 
 labels! {

@@ -8,6 +8,7 @@ mod halts;
 mod tested;
 
 pub use days::DayStatus;
+pub(super) use grid::Grid;
 pub use grid::{Coverage, Day, DayCounts, PersonaDays, coverage};
 pub use halts::{Halt, Member, derive_absences};
 pub(super) use tested::{FEWEST_PERSONAS, FEWEST_RUNS};

@@ -14,6 +14,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+pub(super) use self::{failures::fails, results::durations};
 pub use self::{
     missing::{Missing, missing},
     ratings::too_kind,
@@ -135,8 +136,6 @@ pub(super) fn raised_by_issues(window: &Window) -> Vec<BTreeSet<Detector>> {
     }
     raised
 }
-
-pub(super) use failures::fails;
 
 /// The frictions that belong to no issue.
 pub(super) fn findings(window: &Window) -> Vec<Finding> {

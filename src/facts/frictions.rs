@@ -6,7 +6,10 @@ mod quote;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Serialize, Serializer};
@@ -18,7 +21,7 @@ use super::{
     exposure::Exposures,
     line::Sighting,
     share::Share,
-    state::State,
+    state::{Progress, State},
     trend::Trend,
     window::Window,
 };
@@ -35,7 +38,8 @@ pub struct Frictions {
     /// The days.
     pub window: DaysOf,
     /// Those that a detector raised, by impact; then the others; muted ones last.
-    pub frictions: Vec<Friction>,
+    #[serde(serialize_with = "shared")]
+    pub frictions: Vec<Arc<Friction>>,
     /// How many are muted.
     pub muted: usize,
 }
@@ -73,10 +77,14 @@ pub struct Friction {
     /// if the window has seven days before its first hit.
     #[serde(with = "word")]
     pub state: State,
+    /// How far it is from being resolved.
+    #[serde(skip)]
+    pub progress: Progress,
     /// How many personas it stops on an average day, with four digits.
     pub impact: f64,
     /// The labels of the personas that had it.
-    pub personas: Vec<String>,
+    #[serde(serialize_with = "shared")]
+    pub personas: Vec<Arc<str>>,
     /// How many personas could have had it.
     pub personas_exposed: usize,
     /// How many runs had it.
@@ -150,7 +158,10 @@ pub(super) fn with_trends(
         key(a).cmp(&key(b)).then(b.impact.total_cmp(&a.impact)).then_with(|| a.id.cmp(&b.id))
     });
     let mut quoted = BTreeSet::new();
-    let mut friction = |case: &Case| case.friction(window, quote::quote(window, case, &mut quoted));
+    let labels: Vec<_> = window.personas().iter().map(|it| Arc::from(&*it.label)).collect();
+    let mut friction = |case: &Case| {
+        Arc::new(case.friction(window, &labels, quote::quote(window, case, &mut quoted)))
+    };
     let days = window.days();
     let frictions = Frictions {
         schema: SCHEMA,
@@ -164,4 +175,13 @@ pub(super) fn with_trends(
 /// Writes detectors as their words.
 fn words<S: Serializer>(detectors: &BTreeSet<Detector>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(detectors.iter().map(|detector| detector.as_str()))
+}
+
+/// Writes values that others hold as well.
+pub(super) fn shared<T, S>(values: &[Arc<T>], serializer: S) -> Result<S::Ok, S::Error>
+where
+    T: Serialize + ?Sized,
+    S: Serializer,
+{
+    serializer.collect_seq(values.iter().map(|value| &**value))
 }

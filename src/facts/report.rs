@@ -5,28 +5,32 @@
 mod changes;
 mod headline;
 mod modules;
+mod parts;
 mod past;
 mod reliability;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod unreachable;
+mod uses;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 pub use self::headline::{Headline, Idle, Unfinished};
+pub(super) use self::{
+    parts::Parts,
+    past::side,
+    uses::{Uses, grounded},
+};
 pub use super::trend::{TREND_DAYS, Trend};
 use super::{
-    absent,
     compare::{Build, Confounder, Pair},
-    coverage::{Coverage, ModuleStatus, NotTested, coverage, days},
-    detect::{Missing, Slow, missing, slow},
-    digits,
-    frictions::{self, DaysOf, Friction, Quote},
+    coverage::{Coverage, ModuleStatus, NotTested},
+    detect::{Missing, Slow},
+    frictions::{DaysOf, Friction, Quote, shared},
     share::Share,
-    state::State,
     window::Window,
 };
 use crate::domain::{WhyNotRun, word};
@@ -50,7 +54,8 @@ pub struct Report {
     /// When the product could not be reached, in order.
     pub unreachable: Vec<Outage>,
     /// The frictions that a detector raised and nobody has muted, by impact.
-    pub frictions: Vec<Friction>,
+    #[serde(serialize_with = "shared")]
+    pub frictions: Vec<Arc<Friction>>,
     /// How many frictions are muted.
     pub muted: usize,
     /// What is different from the time before.
@@ -268,76 +273,5 @@ pub struct Spending {
 
 /// The report of this window.
 pub fn report(window: &Window) -> Report {
-    let mut resolved_without_hit = Vec::new();
-    let (all, trends) = frictions::with_trends(window, |issue| {
-        resolved_without_hit.extend(changes::resolved_without_hit(window, issue));
-    });
-    let is_raised =
-        |friction: &Friction| friction.detector.is_some() && friction.state != State::Muted;
-    let raised = all.frictions.into_iter().zip(trends).filter(|(friction, _)| is_raised(friction));
-    let (frictions, trends): (Vec<_>, Vec<_>) = raised.unzip();
-    let tested = modules::tested(window);
-    let modules = modules::modules(window, &tested);
-    let (fleet, coverage) = (fleet(window), coverage(window));
-    Report {
-        schema: SCHEMA,
-        window: all.window,
-        deployments: deployments(window),
-        unreachable: unreachable::unreachable(window),
-        muted: all.muted,
-        changes: changes::changes(window, &frictions),
-        missing: missing(window),
-        slow: slow(window),
-        reliability: reliability::reliability(window),
-        cost: Spending {
-            usd: fleet.cost_usd,
-            per_persona_day_usd: (fleet.persona_days > 0)
-                .then(|| digits::usd(fleet.cost_usd / fleet.persona_days as f64)),
-        },
-        headline: headline::headline(window, &fleet, (&frictions, all.muted), &modules, &coverage),
-        zone: window.zone().clone(),
-        trends,
-        resolved_without_hit,
-        is_catalog_known: tested.is_catalog_known(),
-        unfinished: Unfinished::of(window),
-        first_run: window.runs().first().map(|run| run.at),
-        runs_without_calls: window.runs_within().filter(|run| has_lost_calls(window, *run)).count(),
-        fleet,
-        frictions,
-        modules,
-        not_tested: tested.not_tested(),
-        coverage,
-    }
-}
-
-/// Whether the run made calls that are no longer kept.
-fn has_lost_calls(window: &Window, run: u32) -> bool {
-    window.calls().of(run).is_empty() && !window.tools().of(run).is_empty()
-}
-
-fn deployments(window: &Window) -> Vec<Build> {
-    let runs = window.runs_within().map(|run| window.run(run));
-    let met: BTreeSet<_> =
-        runs.flat_map(|run| [run.deployment, run.deployment_end]).flatten().collect();
-    let is_of_window = |deployment: &&super::line::Deployment| {
-        let day = days::date(deployment.at, window.zone());
-        let is_met = window.name(&deployment.id).is_some_and(|name| met.contains(&name));
-        is_met || (window.from()..=window.to()).contains(&day)
-    };
-    window.deployments().iter().filter(is_of_window).map(Build::from).collect()
-}
-
-fn fleet(window: &Window) -> Fleet {
-    let runs = || window.runs_within().map(|run| window.run(run));
-    // A persona whose slot is used had its run.
-    let absent = absent(window).into_iter().filter(|(why, _)| *why != WhyNotRun::SlotUsed);
-    let mut not_run: Vec<_> = absent.map(|(why, count)| NotRun { why, count }).collect();
-    not_run.sort_by_key(|it| it.why.as_str());
-    Fleet {
-        personas: runs().map(|run| run.persona).collect::<BTreeSet<_>>().len(),
-        runs: runs().count(),
-        persona_days: runs().map(|run| (run.persona, run.day)).collect::<BTreeSet<_>>().len(),
-        cost_usd: digits::usd(runs().map(|run| run.cost).sum()),
-        not_run,
-    }
+    Parts::of(window).report
 }

@@ -16,6 +16,7 @@ mod tests;
 use jiff::{SignedDuration, Timestamp};
 
 use self::episode::Episode;
+pub use self::episode::Progress;
 use crate::domain::{Label, labels};
 
 /// How long an issue is called regressed after it came back; also how far back the runs that tell whether an
@@ -85,6 +86,8 @@ pub struct Standing {
     pub resolved: Option<Turn>,
     /// The hit that began the newest episode, if the issue was resolved before that episode.
     pub regressed: Option<Turn>,
+    /// How far the issue is from being resolved. Of a resolved one, what resolved it.
+    pub progress: Progress,
 }
 
 /// The state of an issue at the end of a window; `None` if no run of the history had it.
@@ -114,9 +117,10 @@ pub fn state(
         State::New => end.duration_since(first_hit) < NEW,
         State::Open => true,
     };
+    let progress = life.episode.as_ref().map(Episode::progress).unwrap_or_default();
     let Life { resolved, regressed, .. } = life;
     let state = State::ALL.iter().copied().find(|state| holds(*state))?;
-    Some(Standing { state, resolved, regressed })
+    Some(Standing { state, resolved, regressed, progress })
 }
 
 /// What the runs of a history add up to, one run after the other.

@@ -7,6 +7,7 @@
 
 pub(crate) mod findings;
 pub(crate) mod grid;
+pub(crate) mod links;
 pub(crate) mod modules;
 pub(crate) mod sections;
 pub(crate) mod shapes;
@@ -17,6 +18,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
+use self::links::NoLinks;
 use super::view::View;
 
 /// `base.css` has the colours, states and pictures, which the page /ui shows too.
@@ -58,9 +60,9 @@ fn body(view: &View) -> Markup {
             }
         }
         main {
-            (sections::section(2, &view.hurts, findings::hurts))
-            (sections::section(3, &view.changes, findings::changes))
-            (sections::section(4, &view.modules, |items| modules::table(items, &view.modules.columns)))
+            (sections::section(2, &view.hurts, |items| findings::hurts(items, &NoLinks)))
+            (sections::section(3, &view.changes, |items| findings::changes(items, &NoLinks)))
+            (sections::section(4, &view.modules, |items| modules::table(items, &view.modules.columns, &NoLinks)))
             (sections::section(5, &view.missing, |items| sections::table(items, &view.missing.columns)))
             (sections::section(6, &view.slow, |items| sections::table(items, &view.slow.columns)))
             (sections::not_tested(7, view))

@@ -1,5 +1,7 @@
 //! Reports for tests.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, civil::date};
 
 use crate::{
@@ -84,9 +86,9 @@ pub(super) fn hostile() -> Report {
         state: State::ALL[1 + n % 6],
         quote: quote(),
         next: [("ended", 12_345), ("again-failed", 7), ("other-module", 1)].into(),
-        ..friction.clone()
+        ..(*friction).clone()
     };
-    report.frictions = (0..300).map(friction).collect();
+    report.frictions = (0..300).map(|n| Arc::new(friction(n))).collect();
     report.trends = vec![report.trends[0].clone(); 300];
     let module =
         |n| ModuleReport { module: name(n), quote: quote(), ungrounded: 3, ..module.clone() };

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
@@ -76,8 +76,8 @@ fn each_report_is_one_of_the_published_schema() {
         schema.allows(&report).unwrap_or_else(|error| panic!("{error}\n{report:#}"));
     }
     for (name, text) in [("week", sample::week()), ("hostile", sample::hostile())] {
-        let view = view::view(&text, Language::German);
-        let report = serde_json::to_value(Document { report: text, view }.json()).unwrap();
+        let document = Document::of(&text, Language::German);
+        let report = serde_json::to_value(document.json()).unwrap();
         // The quotes of a window are cut; these are not.
         if name == "week" {
             schema.allows(&report).unwrap();
@@ -191,19 +191,17 @@ fn each_quoted_run_is_named_once_those_of_the_heaviest_friction_first() {
     let hostile = || {
         let mut report = sample::hostile();
         for (friction, n) in report.frictions.iter_mut().zip(0..) {
+            let friction = Arc::make_mut(friction);
             friction.quote.as_mut().unwrap().run = format!("run-{}", n / 2 % 100);
         }
         report
     };
-    let named = |report| {
-        let view = view::view(&report, Language::German);
-        Document { report, view }.quoted_runs().len()
-    };
+    let named = |report: Report| Document::of(&report, Language::German).quoted_runs().len();
     // 100 runs of frictions and one that all modules quote.
     assert_eq!(named(hostile()), 101);
     let mut more = hostile();
     for (friction, n) in more.frictions.iter_mut().zip(0..) {
-        friction.quote.as_mut().unwrap().run = format!("run-{n}");
+        Arc::make_mut(friction).quote.as_mut().unwrap().run = format!("run-{n}");
     }
     assert_eq!(named(more), QUOTED_RUNS);
 }

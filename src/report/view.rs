@@ -16,6 +16,8 @@ mod trust;
 pub(crate) mod words;
 pub(crate) mod writer;
 
+use std::fmt;
+
 use self::{languages::words, writer::Writer};
 use crate::{
     domain::Language,
@@ -25,6 +27,16 @@ use crate::{
         state::State,
     },
 };
+
+/// The whole id or name of something, for addresses only: as peers wrote it, it is not fit to be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Key(pub(crate) String);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Key(…)")
+    }
+}
 
 /// A report in the words of a language. Sections are in the order in which they are shown; each has a heading.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +99,7 @@ pub(crate) struct Section<T> {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Hurt {
     pub(crate) id: String,
+    pub(crate) friction: Key,
     /// What it is: the tool and the template, at most 160 characters.
     pub(crate) title: String,
     /// Why the detector raised it, in words.
@@ -118,6 +131,10 @@ pub(crate) struct QuoteView {
     pub(crate) text: String,
     /// Persona, time, and run · call.
     pub(crate) source: String,
+    /// The same without the run, for where it is a link to the run.
+    pub(crate) brief: String,
+    pub(crate) run: Key,
+    pub(crate) call: Option<u32>,
 }
 
 /// Something that changed.
@@ -129,12 +146,15 @@ pub(crate) struct Change {
     pub(crate) kind: String,
     /// What changed.
     pub(crate) text: String,
+    /// `None` for the list of tools.
+    pub(crate) friction: Option<Key>,
 }
 
 /// A module. A word for absence takes the place of numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModuleRow {
     pub(crate) module: String,
+    pub(crate) name: Key,
     /// Personas and runs.
     pub(crate) usage: String,
     /// The word for absence; `None` if the module is rated.

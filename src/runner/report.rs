@@ -90,8 +90,9 @@ struct Draft {
 impl WeeklyReport {
     /// The weekly report of this fleet, as its configuration says.
     pub(crate) fn new(fleet: Arc<Fleet>, http: HttpClient) -> Self {
-        let webhook = fleet.config.report.webhook.clone();
-        Self { webhook: webhook.map(|at| WebhookClient::new(http, at)), fleet }
+        let (webhook, page) = (&fleet.config.report.webhook, &fleet.config.page.base);
+        let webhook = webhook.clone().map(|at| WebhookClient::new(http, at, page.clone()));
+        Self { webhook, fleet }
     }
 
     /// Writes the reports that become due, and posts them, until a stop. A post never delays the writing of a report.
@@ -272,7 +273,7 @@ impl WeeklyReport {
             return Ok(());
         }
         let posted = match journal.report(post.week).await? {
-            Some(report) => webhook.post(&report.json).await,
+            Some(report) => webhook.post(post.week, &report.json).await,
             // The row cannot be read. If it stayed due, no later report would be posted.
             None => Err(WebhookError::NoReport),
         };

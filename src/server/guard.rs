@@ -1,5 +1,5 @@
-//! Protects /diag from web pages of another origin. People and programs that call this server directly may
-//! use /diag.
+//! Protects /diag, and /ui where it needs no key, from web pages of another origin. People and programs that call this
+//! server directly may use them.
 //!
 //! A page can make a browser send requests to this server, but it cannot hide their origin: the browser adds
 //! the headers Origin, Sec-Fetch-Site and Referer. The header Host has the name that the request goes to, so
@@ -9,17 +9,17 @@
 //! (localhost, 127.0.0.0/8, ::1). To any other address, such as 0.0.0.0, they send no header that a page
 //! could not suppress. Therefore other addresses are refused unless DIAG_HOSTS names them.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use axum::{
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, StatusCode, Uri, header},
     middleware::Next,
     response::Response,
 };
 
 use super::{Failure, ServerState, failure};
-use crate::config::host_name;
+use crate::config::{host_of_header, is_loopback};
 
 pub(super) async fn local_callers_only(
     State(state): State<ServerState>,
@@ -30,6 +30,23 @@ pub(super) async fn local_callers_only(
         Some(why) => Err(failure(StatusCode::FORBIDDEN, why)),
         None => Ok(next.run(request).await),
     }
+}
+
+/// Refuses requests from other machines, for pages that need no key. A proxy on this machine says that it passes on a
+/// request of somebody else.
+pub(super) async fn this_machine_only(
+    ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let is_passed_on = ["forwarded", "x-forwarded-for", "via"]
+        .iter()
+        .any(|name| request.headers().contains_key(*name));
+    if is_passed_on || !caller.ip().to_canonical().is_loopback() {
+        let why = "without UI_KEY the page is there for this machine alone; set UI_KEY to reach it from elsewhere";
+        return Err(failure(StatusCode::FORBIDDEN, why));
+    }
+    Ok(next.run(request).await)
 }
 
 /// Why a request is refused; `None` if it is allowed.
@@ -61,15 +78,7 @@ fn refusal(uri: &Uri, headers: &HeaderMap, further_hosts: &[String]) -> Option<S
 /// Whether a Host header (`name`, `name:port`, `1.2.3.4:port` or `[::1]:port`) names this machine by
 /// localhost or a loopback address, or names a host of `further_hosts`.
 fn is_known_host(host: &str, further_hosts: &[String]) -> bool {
-    let end = host.rfind(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1));
-    let (name, port) = host.split_at(end.unwrap_or(host.len()));
-    let Some(name) = host_name(name) else { return false };
-    let is_here = match name.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => name == "localhost",
-    };
-    let is_port = |port: &str| port.strip_prefix(':').is_some_and(|n| n.parse::<u16>().is_ok());
-    (is_here || further_hosts.contains(&name)) && (port.is_empty() || is_port(port))
+    host_of_header(host).is_some_and(|name| is_loopback(&name) || further_hosts.contains(&name))
 }
 
 /// Whether the page with this URL or origin was loaded from `host`, the host of the request.
@@ -83,7 +92,9 @@ fn is_same_origin(page: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderName;
+    use axum::{Router, body::Body, http::HeaderName, middleware, routing::get};
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
 
     use super::*;
 
@@ -94,6 +105,37 @@ mod tests {
             .collect();
         let listed = ["runner.local", "192.168.1.7", "fd00::7"].map(str::to_owned);
         refusal(&Uri::from_static("/diag/tick"), &map, &listed).is_none()
+    }
+
+    #[tokio::test]
+    async fn pages_without_a_key_are_for_this_machine_alone() {
+        let guard = middleware::from_fn(this_machine_only);
+        let routes = Router::new().route("/ui", get(async || "")).route_layer(guard);
+        let routes = TowerToHyperService::new(routes);
+        for (caller, passed_on, status) in [
+            ("127.0.0.1:1", None, 200),
+            ("127.200.0.1:1", None, 200),
+            ("[::1]:1", None, 200),
+            ("[::ffff:127.0.0.1]:1", None, 200),
+            ("10.0.0.1:1", None, 403),
+            ("172.17.0.1:1", None, 403),
+            ("0.0.0.0:1", None, 403),
+            ("[fe80::1]:1", None, 403),
+            ("[2001:db8::1]:1", None, 403),
+            ("[::ffff:10.0.0.1]:1", None, 403),
+            ("127.0.0.1:1", Some("x-forwarded-for"), 403),
+            ("127.0.0.1:1", Some("forwarded"), 403),
+            ("127.0.0.1:1", Some("via"), 403),
+        ] {
+            let mut request = Request::builder().uri("/ui");
+            if let Some(name) = passed_on {
+                request = request.header(name, "127.0.0.1");
+            }
+            let mut request = request.body(Body::empty()).unwrap();
+            request.extensions_mut().insert(ConnectInfo(caller.parse::<SocketAddr>().unwrap()));
+            let answer = routes.call(request).await.unwrap();
+            assert_eq!(answer.status(), status, "{caller} {passed_on:?}");
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct Asked {
     pub(super) is_json: bool,
     /// Whether the answer is a stream of events.
     pub(super) wants_stream: bool,
+    /// Whether the reader has logged in with a key.
+    pub(super) can_log_out: bool,
     /// The id of the last event that an earlier stream has sent.
     pub(super) last_event: Option<String>,
     /// The path without `.json`, percent-encoded as in the request.
@@ -64,6 +66,7 @@ impl Asked {
             days: None,
             is_json,
             wants_stream,
+            can_log_out: false,
             last_event: header("last-event-id").map(str::to_owned),
             path,
             segments,

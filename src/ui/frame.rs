@@ -20,11 +20,16 @@ const NAVIGATION: [(Place, &[&str]); 8] = [
 
 /// The answer that is this page.
 pub(super) fn answer(asked: &Asked, shown: Page) -> Response {
-    Html(page(asked, shown).into_string()).into_response()
+    answer_and_load(asked, shown, None)
+}
+
+/// The answer that is this page. `next`: the browser loads this address at once.
+pub(super) fn answer_and_load(asked: &Asked, shown: Page, next: Option<&str>) -> Response {
+    Html(page(asked, shown, next).into_string()).into_response()
 }
 
 /// A whole page.
-fn page(asked: &Asked, Page { place, title, main, live }: Page) -> Markup {
+fn page(asked: &Asked, Page { place, title, main, live }: Page, next: Option<&str>) -> Markup {
     let words = words::frame::words(asked.language);
     html! {
         (DOCTYPE)
@@ -33,14 +38,16 @@ fn page(asked: &Asked, Page { place, title, main, live }: Page) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
+                @if let Some(next) = next { meta http-equiv="refresh" content={ "0; url=" (next) }; }
                 title { (title) " · " (words.product) }
+                link rel="icon" href="/ui/icon.svg";
                 link rel="stylesheet" href="/ui/style.css";
                 script src="/ui/ui.js" defer {}
             }
             body {
                 a.skip href="#main" { (words.skip) }
                 header.top {
-                    (navigation(asked, place))
+                    @if place != Place::Login { (navigation(asked, place)) }
                     (settings(asked, place))
                 }
                 (main_of(&title, main, live.as_ref()))
@@ -78,10 +85,10 @@ fn settings(asked: &Asked, place: Place) -> Markup {
     html! {
         div.settings {
             a href=(asked.here_with("lang", Some(tag))) lang=(tag) hreflang=(tag) { (name) }
-            @if !matches!(place, Place::Nowhere | Place::Live | Place::Reports) {
+            @if !matches!(place, Place::Nowhere | Place::Login | Place::Live | Place::Reports) {
                 a href=(asked.as_json()) { "JSON" }
             }
-            form method="post" action="/ui/logout" { button { (words.log_out) } }
+            @if asked.can_log_out { form method="post" action="/ui/logout" { button { (words.log_out) } } }
         }
     }
 }

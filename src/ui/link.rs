@@ -3,7 +3,7 @@
 
 use url::form_urlencoded::Serializer;
 
-use super::asked::Asked;
+use super::{access::Next, asked::Asked};
 use crate::domain::RunId;
 
 /// Characters of a path that need no encoding: those that RFC 3986 calls unreserved.
@@ -58,9 +58,20 @@ impl Asked {
 
     /// As [`Asked::run`], for the text of an id. Only the language is carried on: a run has no window.
     pub(super) fn run_named(&self, run: &str, call: Option<u32>) -> String {
-        let language = self.carried().filter(|(name, _)| *name == "lang");
         let anchor = call.map_or(String::new(), |call| format!("#call-{call}"));
-        format!("{}{anchor}", address(&["runs", run], language))
+        format!("{}{anchor}", address(&["runs", run], self.language()))
+    }
+
+    /// The address of the login that leads to `next`. `is_own`: a page of ours leads to the login, so that the browser
+    /// sends its cookie.
+    pub(super) fn login(&self, next: &Next, is_own: bool) -> String {
+        let own = is_own.then_some(("own", "1"));
+        address(&["login"], self.language().chain(own).chain([("next", next.as_str())]))
+    }
+
+    /// The parameter with the language, if the request has one.
+    fn language(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.carried().filter(|(name, _)| *name == "lang")
     }
 }
 
@@ -75,7 +86,7 @@ fn address<'p>(path: &[&str], parameters: impl Iterator<Item = (&'p str, &'p str
 
 /// `?` and the parameters, encoded; empty if there are none.
 fn query<'p>(parameters: impl Iterator<Item = (&'p str, &'p str)>) -> String {
-    let mut serializer = Serializer::new(String::from("?"));
+    let mut serializer = Serializer::for_suffix(String::from("?"), 1);
     let query = serializer.extend_pairs(parameters).finish();
     if query == "?" { String::new() } else { query }
 }
@@ -83,6 +94,14 @@ fn query<'p>(parameters: impl Iterator<Item = (&'p str, &'p str)>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_encoded_after_one_question_mark() {
+        let parameters = [("lang", "en"), ("next", "/ui?a=b&c")];
+        let address = address(&["login"], parameters.into_iter());
+        assert_eq!(address, "/ui/login?lang=en&next=%2Fui%3Fa%3Db%26c");
+        assert_eq!(query([].into_iter()), "");
+    }
 
     #[test]
     fn whatever_a_name_is_it_stays_one_segment() {

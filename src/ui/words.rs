@@ -2,3 +2,5 @@
 
 pub(super) mod frame;
 pub(super) mod front;
+pub(super) mod live;
+pub(super) mod sign_in;

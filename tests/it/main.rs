@@ -46,6 +46,8 @@ mod odd_rows;
 mod odd_text;
 mod odd_tools;
 mod owed_ratings;
+mod page_access;
+mod page_live;
 mod panics;
 mod personal_space;
 mod plan;

@@ -106,6 +106,7 @@ async fn a_week_that_is_over_is_reported_once_whatever_happens_to_webhook_and_da
             ("TZ", ZONE.to_owned()),
             ("REPORT_WEBHOOK_URL", webhook.url()),
             ("REPORT_LANG", "en".into()),
+            ("UI_BASE_URL", "https://runner.example/".into()),
         ]
     };
     let folder = peers.data_folder().to_owned();
@@ -154,6 +155,7 @@ async fn a_week_that_is_over_is_reported_once_whatever_happens_to_webhook_and_da
     assert_eq!(another.weeks(), ["2026-03-09"]);
     let body = another.served.recorder.all()[0].json();
     assert_eq!(body["report"], of_report);
+    assert_eq!(body["link"], "https://runner.example/ui/reports/2026-W11.html");
     assert_eq!(webhook.weeks(), ["2026-03-09", "2026-03-09"]);
     let page = folder.join("reports/2026-W11.html");
     patiently("the file", async {

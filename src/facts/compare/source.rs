@@ -6,12 +6,9 @@ use std::{
 };
 
 use super::Fact;
-use crate::{
-    domain::Outcome,
-    facts::{
-        exposure::Exposures,
-        window::{Name, Window},
-    },
+use crate::facts::{
+    exposure::Exposures,
+    window::{Name, Window},
 };
 
 /// One fact that is compared.
@@ -114,11 +111,7 @@ impl<'w> Source<'w> {
             }
             Subject::Tool(name) => tool(&name).map(|used| (used.run, used.failed.into())).collect(),
             Subject::DeadEnd(name) => {
-                // A run that was ended from outside may have had no time to try again.
-                let is_whole = |run: u32| {
-                    let outcome = self.window.run(run).outcome;
-                    !matches!(outcome, Outcome::Turns | Outcome::Cost | Outcome::Stopped)
-                };
+                let is_whole = |run| self.window.run(run).outcome.ended_by_itself();
                 let whole = tool(&name).filter(|used| is_whole(used.run));
                 whole.map(|used| (used.run, used.dead_end.into())).collect()
             }

@@ -78,31 +78,19 @@ impl Coverage {
 
 /// What each day of the window came to.
 pub fn coverage(window: &Window) -> Coverage {
-    let Some(days) = window.days() else { return Coverage::Personas(Vec::new()) };
-    let mut grid = Grid::new(window.personas(), days, window.zone().clone());
-    grid.newest = window.newest_day().unwrap_or(Date::MAX);
-    let id = |persona: u32| &*window.personas()[persona as usize].id;
-    for (number, run) in (0..).zip(window.runs()) {
-        // Of runs whose calls are no longer kept, the modules tell that there were some.
-        let has_calls =
-            !window.calls().of(number).is_empty() || !window.modules().of(number).is_empty();
-        grid.run(id(run.persona), run.day, run.outcome, has_calls);
-        // A run shows that the runner was up.
-        if window.contains(number) {
-            grid.tick(run.server_time.unwrap_or(run.at));
-        }
+    Grid::of(window).map_or_else(Coverage::default, |grid| grid.coverage())
+}
+
+impl Default for Coverage {
+    fn default() -> Self {
+        Self::Personas(Vec::new())
     }
-    for absence in window.absences() {
-        grid.absence(id(absence.persona), window.text(absence.slot), absence.why);
-    }
-    window.ticks().iter().for_each(|at| grid.tick(*at));
-    grid.coverage()
 }
 
 /// Collects runs, absences and ticks, in any order, into the grid of a window. Those outside the window matter
 /// too: a persona is expected from its first run or absence on.
 #[derive(Clone, Debug)]
-struct Grid {
+pub(in crate::facts) struct Grid {
     zone: TimeZone,
     days: Vec<Date>,
     /// Nothing is known about later days.
@@ -130,6 +118,28 @@ struct Cell {
 }
 
 impl Grid {
+    /// The grid of a window; `None` if the window has no day.
+    pub(in crate::facts) fn of(window: &Window) -> Option<Self> {
+        let mut grid = Self::new(window.personas(), window.days()?, window.zone().clone());
+        grid.newest = window.newest_day().unwrap_or(Date::MAX);
+        let id = |persona: u32| &*window.personas()[persona as usize].id;
+        for (number, run) in (0..).zip(window.runs()) {
+            // Of runs whose calls are no longer kept, the modules tell that there were some.
+            let has_calls =
+                !window.calls().of(number).is_empty() || !window.modules().of(number).is_empty();
+            grid.run(id(run.persona), run.day, run.outcome, has_calls);
+            // A run shows that the runner was up.
+            if window.contains(number) {
+                grid.tick(run.server_time.unwrap_or(run.at));
+            }
+        }
+        for absence in window.absences() {
+            grid.absence(id(absence.persona), window.text(absence.slot), absence.why);
+        }
+        window.ticks().iter().for_each(|at| grid.tick(*at));
+        Some(grid)
+    }
+
     /// The empty grid of these personas for the days `from` to `to`, both inclusive, in `zone`.
     fn new<'a>(
         personas: impl IntoIterator<Item = &'a line::Persona>,
@@ -197,8 +207,18 @@ impl Grid {
         self.days.binary_search(&day).is_ok().then(|| row.cells.entry(day).or_default())
     }
 
+    /// The days.
+    pub(in crate::facts) fn days(&self) -> &[Date] {
+        &self.days
+    }
+
+    /// What these of the days came to, for each persona, by id.
+    pub(in crate::facts) fn statuses(&self, days: &[Date]) -> impl Iterator<Item = Vec<DayStatus>> {
+        self.rows.values().map(|row| days.iter().map(|day| self.status(row, *day)).collect())
+    }
+
     /// The grid of everything that was added.
-    fn coverage(&self) -> Coverage {
+    pub(in crate::facts) fn coverage(&self) -> Coverage {
         if self.rows.len() > ROWS {
             return Coverage::Counts(self.days.iter().map(|day| self.counts(*day)).collect());
         }

@@ -166,6 +166,11 @@ impl Tested {
         })
     }
 
+    /// The tools by name, each with why its use says too little; `None` if it says enough.
+    pub fn tools(&self) -> impl Iterator<Item = (&str, Option<WhyNotTested>)> {
+        self.tools.iter().map(|(name, of)| (name.as_str(), of.shortage()))
+    }
+
     /// The modules that were not tested, by name, and then the tools, by name. A tool for which its module's reason
     /// holds as well is left out.
     pub fn not_tested(&self) -> Vec<NotTested> {

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use super::{RunsByIssue, Window};
 use crate::{
-    domain::{Cause, Outcome},
+    domain::Cause,
     facts::{rejected_fields, share::Tally, window::Name},
 };
 
@@ -28,13 +28,11 @@ pub(in crate::facts) fn fails(tallies: impl Iterator<Item = Tally>) -> bool {
     runs >= 3 && personas >= 2 || is_half_of_one
 }
 
-/// The issues that were dead ends in at least 2 runs. A run that was ended from outside may have had no time to
-/// try again.
+/// The issues that were dead ends in at least 2 runs that ended by themselves.
 pub(super) fn dead_ends(window: &Window) -> Vec<u32> {
     let mut runs = RunsByIssue::default();
     for run in window.runs_within() {
-        let outcome = window.run(run).outcome;
-        if matches!(outcome, Outcome::Turns | Outcome::Cost | Outcome::Stopped) {
+        if !window.run(run).outcome.ended_by_itself() {
             continue;
         }
         for row in window.tools().of(run).iter().filter(|row| row.used.dead_end) {

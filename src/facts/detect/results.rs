@@ -32,6 +32,13 @@ pub struct Slow {
     pub n: usize,
 }
 
+/// How long the successful calls of a tool took whose duration is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::facts) struct Durations {
+    pub(in crate::facts) p50_ms: u32,
+    pub(in crate::facts) p95_ms: u32,
+}
+
 /// What the successful calls of a tool say.
 #[derive(Default)]
 struct Answers {
@@ -79,6 +86,16 @@ fn answers(window: &Window) -> HashMap<Name, Answers> {
         }
     }
     tools
+}
+
+/// How long each tool of the window took; without tools of which no duration is known.
+pub(in crate::facts) fn durations(window: &Window) -> HashMap<Name, Durations> {
+    let known = answers(window).into_iter().filter(|(_, answers)| !answers.calls.is_empty());
+    let durations = |(tool, answers): (Name, Answers)| {
+        let (p50_ms, p95_ms) = answers.quantiles();
+        (tool, Durations { p50_ms, p95_ms })
+    };
+    known.map(durations).collect()
 }
 
 /// The runs of calls, which are given by run and number, in order.

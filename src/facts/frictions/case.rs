@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
+    sync::Arc,
 };
 
 use super::{Friction, Quote};
@@ -13,7 +14,7 @@ use crate::{
         exposure::with_hits,
         line::Sighting,
         share::{Share, Tally},
-        state::{self, Exposure, State},
+        state::{self, Exposure, Progress, State},
         trend::{self, Trend},
         window::{Call, Name, Window},
     },
@@ -25,6 +26,7 @@ pub(super) struct Case {
     pub(super) about: About,
     pub(super) detectors: BTreeSet<Detector>,
     pub(super) state: State,
+    progress: Progress,
     pub(super) trend: Trend,
     pub(super) impact: f64,
     /// The runs of the window that had it, in order; at least one.
@@ -61,6 +63,7 @@ impl Case {
             about: About::Issue(number),
             impact: impact(window, &detectors, &hits, &tallies),
             state: standing.state,
+            progress: standing.progress,
             trend,
             detectors,
             hits,
@@ -79,6 +82,7 @@ impl Case {
         let standing = state::state(&history, first_hit.at, &[], window.end());
         let days_without = first_hit.day.duration_since(window.from());
         let is_shown = |state: &State| *state != State::New || days_without >= state::NEW;
+        let progress = standing.map(|standing| standing.progress).unwrap_or_default();
         let state = standing.map(|standing| standing.state).filter(is_shown);
         let tallies = tallies(window, &hits, &exposed);
         let detectors = BTreeSet::from([detector]);
@@ -87,6 +91,7 @@ impl Case {
             about,
             impact: impact(window, &detectors, &hits, &tallies),
             state: state.unwrap_or(State::Open),
+            progress,
             trend: trend::of_runs(window, &hits, &exposed),
             detectors,
             hits,
@@ -94,8 +99,13 @@ impl Case {
         }
     }
 
-    /// The friction as it is printed, with this quote.
-    pub(super) fn friction(&self, window: &Window, quote: Option<Quote>) -> Friction {
+    /// The friction as it is printed, with this quote. `labels` are those of the window's personas.
+    pub(super) fn friction(
+        &self,
+        window: &Window,
+        labels: &[Arc<str>],
+        quote: Option<Quote>,
+    ) -> Friction {
         let issue = match self.about {
             About::Issue(number) => Some(&window.issues()[number as usize]),
             _ => None,
@@ -107,10 +117,8 @@ impl Case {
         let text = |name: Name| window.text(name).to_owned();
         let tallies = || self.tallies.iter().copied();
         let (first, last) = (&self.hits[0], &self.hits[self.hits.len() - 1]);
-        let label = |(tally, persona): (Tally, &crate::facts::line::Persona)| {
-            (tally.hits > 0).then(|| persona.label.clone())
-        };
-        let mut personas: Vec<_> = tallies().zip(window.personas()).filter_map(label).collect();
+        let label = |(tally, label): (Tally, &Arc<str>)| (tally.hits > 0).then(|| label.clone());
+        let mut personas: Vec<_> = tallies().zip(labels).filter_map(label).collect();
         personas.sort();
         Friction {
             id: self.id.clone(),
@@ -121,6 +129,7 @@ impl Case {
             detectors: self.detectors.clone(),
             template: issue.map(|issue| text(issue.template)),
             state: self.state,
+            progress: self.progress,
             impact: self.impact,
             personas,
             personas_exposed: tallies().filter(|tally| tally.exposed > 0).count(),

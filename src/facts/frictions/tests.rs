@@ -50,7 +50,7 @@ fn what_stops_most_personas_on_an_average_day_comes_first() {
     let [first, _, loud] = &frictions.frictions[..] else { panic!() };
     assert_eq!(first.detector, Some(Detector::DeadEnd));
     assert_eq!(first.detectors, [Detector::DeadEnd, Detector::Fails].into());
-    assert_eq!(first.personas, ["a", "b", "c"]);
+    assert_eq!(first.personas, ["a", "b", "c"].map(Arc::from));
     assert_eq!((first.personas_exposed, first.runs, first.runs_exposed), (10, 30, 140));
     assert_eq!((first.calls, first.recovered), (30, 0));
     // Ten of fourteen runs of three personas.

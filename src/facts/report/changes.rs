@@ -1,6 +1,6 @@
 //! What is different from the time before.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Changes, Resolved, ToolChanges};
 use crate::facts::{
@@ -13,7 +13,7 @@ use crate::facts::{
 /// An issue that fewer runs had is not worth a line when it is resolved.
 const FEWEST_HITS: usize = 3;
 
-pub(super) fn changes(window: &Window, frictions: &[Friction]) -> Changes {
+pub(super) fn changes(window: &Window, frictions: &[Arc<Friction>]) -> Changes {
     let ids = |state| {
         let of_state = frictions.iter().filter(|friction| friction.state == state);
         of_state.map(|friction| friction.id.clone()).collect()

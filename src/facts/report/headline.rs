@@ -1,5 +1,7 @@
 //! What the first sentence of a report is about.
 
+use std::sync::Arc;
+
 use super::{Fleet, ModuleReport};
 use crate::{
     domain::{Cause, Outcome, WhyNotRun},
@@ -94,7 +96,7 @@ pub enum Idle {
 pub(super) fn headline(
     window: &Window,
     fleet: &Fleet,
-    (frictions, muted): (&[Friction], usize),
+    (frictions, muted): (&[Arc<Friction>], usize),
     modules: &[ModuleReport],
     coverage: &Coverage,
 ) -> Headline {
@@ -124,7 +126,7 @@ pub(super) fn headline(
     if fleet.runs < FEWEST_RUNS as usize || fleet.personas < FEWEST_PERSONAS {
         return Headline::TooFew { failed, of: answered };
     }
-    let hurts = |friction: &Friction| friction.state != State::Resolved;
+    let hurts = |friction: &Arc<Friction>| friction.state != State::Resolved;
     let worst = frictions.iter().position(hurts);
     if failed * 2 > answered {
         let reasons = frictions.iter().enumerate();

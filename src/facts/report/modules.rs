@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Delta, ModuleReport, RatingReport, TREND_DAYS, Trend, changes::catalog_of, past,
+    Delta, ModuleReport, RatingReport, TREND_DAYS, Trend,
+    changes::catalog_of,
+    past,
     reliability::why_unrated,
+    uses::{Exposed, Uses, grounded},
 };
 use crate::{
     facts::{
@@ -20,23 +23,22 @@ use crate::{
 };
 
 /// The modules by name.
-pub(super) fn modules(window: &Window, tested: &Tested) -> Vec<ModuleReport> {
-    let uses = Uses::of(window);
+pub(super) fn modules(window: &Window, uses: &Uses<'_>, tested: &Tested) -> Vec<ModuleReport> {
     let mut quotes = quotes(window);
     let module = |(name, status): (&str, ModuleStatus)| {
-        let rows = window.name(name).and_then(|name| uses.modules.get(&name));
-        let rows = rows.map(Vec::as_slice).unwrap_or_default();
+        let rows = uses.rows(name);
         let within: Vec<_> = rows.iter().copied().filter(|row| window.contains(row.run)).collect();
-        let exposed = uses.exposed(window, name);
+        let exposed = uses.exposed(name).iter().filter(|it| window.contains(it.run));
+        let exposed: Vec<_> = exposed.copied().collect();
         let is_rated = status == ModuleStatus::Rated;
         let rated = within.iter().filter(|row| row.rating.is_some());
         ModuleReport {
             module: name.to_owned(),
             status,
-            personas: personas(window, exposed.iter().map(|(run, _)| *run)),
+            personas: personas(window, exposed.iter().map(|it| it.run)),
             runs: exposed.len() as u32,
             rating: is_rated.then(|| rating(window, rows)).flatten(),
-            friction: status.is_tested().then(|| friction(window, exposed)).flatten(),
+            friction: status.is_tested().then(|| friction(window, &exposed)).flatten(),
             quote: window.name(name).and_then(|name| quotes.remove(&name)),
             ungrounded: rated.filter(|row| !row.grounded).count() as u32,
             unrated: why_unrated(within.iter().copied()),
@@ -74,41 +76,9 @@ pub(super) fn tested(window: &Window) -> Tested {
     tested
 }
 
-/// The uses of modules, up to the window's end.
-struct Uses<'w> {
-    modules: BTreeMap<Name, Vec<&'w ModuleUse>>,
-    /// Of each module: the exposed runs of the window, each with whether a tool of the module failed.
-    exposed: BTreeMap<Name, Vec<(u32, bool)>>,
-}
-
-impl<'w> Uses<'w> {
-    fn of(window: &'w Window) -> Self {
-        let mut modules = BTreeMap::<_, Vec<_>>::new();
-        for row in window.modules().all() {
-            modules.entry(row.module).or_default().push(row);
-        }
-        let mut exposed = BTreeMap::<_, Vec<(u32, bool)>>::new();
-        let tools = window.tools().all().iter();
-        for row in tools.filter(|row| row.used.calls > 0 && window.contains(row.run)) {
-            let runs = exposed.entry(window.module_of(row.tool)).or_default();
-            let failed = row.used.failed > 0;
-            match runs.last_mut().filter(|(run, _)| *run == row.run) {
-                Some((_, any)) => *any |= failed,
-                None => runs.push((row.run, failed)),
-            }
-        }
-        Self { modules, exposed }
-    }
-
-    fn exposed(&self, window: &Window, module: &str) -> &[(u32, bool)] {
-        let exposed = window.name(module).and_then(|name| self.exposed.get(&name));
-        exposed.map(Vec::as_slice).unwrap_or_default()
-    }
-}
-
-fn friction(window: &Window, exposed: &[(u32, bool)]) -> Option<Share> {
+fn friction(window: &Window, exposed: &[Exposed]) -> Option<Share> {
     let mut tallies = vec![Tally::default(); window.personas().len()];
-    for (run, failed) in exposed {
+    for Exposed { run, failed } in exposed {
         let tally = &mut tallies[window.run(*run).persona as usize];
         tally.exposed += 1;
         tally.hits += u32::from(*failed);
@@ -120,15 +90,9 @@ fn personas(window: &Window, runs: impl Iterator<Item = u32>) -> usize {
     runs.map(|run| window.run(run).persona).collect::<BTreeSet<_>>().len()
 }
 
-/// The grounded ratings of a module, with their runs.
-fn grounded(rows: &[&ModuleUse]) -> Vec<(u32, u8)> {
-    let rows = rows.iter().filter(|row| row.grounded);
-    rows.filter_map(|row| Some((row.run, row.rating?))).collect()
-}
-
 /// `rows` are all uses of the module up to the window's end.
 fn rating(window: &Window, rows: &[&ModuleUse]) -> Option<RatingReport> {
-    let ratings = grounded(rows);
+    let ratings: Vec<_> = grounded(rows.iter().copied()).collect();
     let within = || ratings.iter().filter(|(run, _)| window.contains(*run));
     let mut histogram = Histogram::default();
     within().for_each(|(_, rating)| histogram.add(*rating));
@@ -210,7 +174,7 @@ fn quote(window: &Window, row: &ModuleUse, notes: Name) -> Quote {
 /// The mean of the grounded ratings of each day.
 fn rating_trend(window: &Window, rows: &[&ModuleUse]) -> Trend {
     let mut days = vec![Histogram::default(); TREND_DAYS];
-    for (run, rating) in grounded(rows) {
+    for (run, rating) in grounded(rows.iter().copied()) {
         if let Some(position) = trend::position(window, window.run(run).day) {
             days[position].add(rating);
         }

@@ -15,7 +15,7 @@ fn begin(window: &Window) -> Date {
 }
 
 /// The side of a run: B in the window, A in the eight weeks before.
-pub(super) fn side(window: &Window, run: u32) -> Option<Side> {
+pub(in crate::facts) fn side(window: &Window, run: u32) -> Option<Side> {
     match window.run(run).day {
         day if day >= window.from() => Some(Side::B),
         day if day >= begin(window) => Some(Side::A),

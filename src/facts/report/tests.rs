@@ -1,16 +1,21 @@
 mod changes;
 mod headline;
-mod laws;
+pub(in crate::facts) mod laws;
 mod modules;
 mod reliability;
 mod shape;
 mod unreachable;
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::{
     domain::{Cause, Label, Outcome},
     facts::{
+        coverage::days,
+        frictions,
         line::Call,
+        state::State,
         window::Days,
         world::{World, day, failed, failed_by, ok},
     },
@@ -18,7 +23,7 @@ use crate::{
 
 const PERSONAS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 /// The last whole week of worlds whose newest day is one of 71 to 77.
-const MONDAY: i64 = 61;
+pub(in crate::facts) const MONDAY: i64 = 61;
 
 /// The report of the week from the day [`MONDAY`] on.
 fn week(world: &World) -> Report {
@@ -30,7 +35,7 @@ fn days(world: &World, from: i64, to: i64) -> Report {
     report(&world.days(between(from, to)))
 }
 
-fn between(from: i64, to: i64) -> Days {
+pub(in crate::facts) fn between(from: i64, to: i64) -> Days {
     let [from, to] = [from, to].map(|on| days::date(day(on), &TimeZone::UTC));
     Days::Between(from, to)
 }
@@ -51,7 +56,7 @@ fn module<'r>(report: &'r Report, name: &str) -> &'r ModuleReport {
 }
 
 /// Ten weeks of six personas in which everything happens that a report tells.
-fn rich() -> World {
+pub(in crate::facts) fn rich() -> World {
     let mut world = World::default();
     world.deploy("D-1", "1.4", 1);
     world.deploy("D-2", "1.5", 63);

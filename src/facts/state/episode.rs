@@ -28,6 +28,28 @@ pub(super) struct Episode {
     clean_personas: BTreeSet<u32>,
 }
 
+/// How far an issue is from being resolved, in runs that were clean since its last hit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Clean runs of the personas that had the issue in its newest episode.
+    pub clean: u32,
+    /// How many of them resolve the issue; `None`: it is too rare for any number of them.
+    pub needed: Option<u32>,
+    /// Of how many personas the clean runs are.
+    pub personas: usize,
+    /// Of how many they must be.
+    pub personas_needed: usize,
+}
+
+impl Progress {
+    /// Whether enough runs were clean, of two affected personas, where there are two, because one of them may only
+    /// have stopped doing what fails.
+    fn is_enough(&self) -> bool {
+        self.personas >= self.personas_needed
+            && self.needed.is_some_and(|needed| self.clean >= needed)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Persona {
     /// Exposed runs since the episode began.
@@ -60,11 +82,18 @@ impl Episode {
         }
     }
 
-    /// Whether enough runs were clean since the last hit: of two affected personas, where there are two,
-    /// because one of them may only have stopped doing what fails.
+    /// Whether enough runs were clean since the last hit.
     pub(super) fn is_over(&self) -> bool {
-        self.clean_personas.len() >= self.affected.min(2)
-            && clean_runs_needed(self.hits, self.runs).is_some_and(|needed| self.clean >= needed)
+        self.progress().is_enough()
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            clean: self.clean,
+            needed: clean_runs_needed(self.hits, self.runs),
+            personas: self.clean_personas.len(),
+            personas_needed: self.affected.min(2),
+        }
     }
 }
 

@@ -94,6 +94,25 @@ fn clean_runs_of_personas_that_never_had_the_issue_do_not_resolve_it() {
 }
 
 #[test]
+fn the_progress_tells_how_many_clean_runs_of_how_many_personas_are_missing() {
+    let progress = |personas: &[&str], end| standing(&history(personas), &[], day(end)).progress;
+    let of = |clean, needed, personas, personas_needed| Progress {
+        clean,
+        needed,
+        personas,
+        personas_needed,
+    };
+    assert_eq!(progress(&["xxxxxxxxxx.", "xxxxxxxxxx."], 11), of(2, Some(3), 2, 2));
+    // The other persona has to come back.
+    let alone = format!("xxxxxxxxxx{}", days(".", 30));
+    assert_eq!(progress(&["xxxxxxxxxx", &alone], 40), of(30, Some(3), 1, 2));
+    assert_eq!(progress(&["xxxxxxxxxx...", &days(".", 13)], 13), of(3, Some(5), 1, 1));
+    let first = format!("x{}", days(".", 30));
+    let second = format!("{}x{}", days(".", 22), days(".", 8));
+    assert_eq!(progress(&[&first, &second], 31), of(16, None, 2, 2));
+}
+
+#[test]
 fn no_number_of_clean_runs_resolves_an_issue_that_is_too_rare_to_be_missed() {
     assert_eq!(clean_runs_needed(2, 46), None);
     // 23 clean runs would resolve an issue with one hit; the second hit, of another persona, comes before.

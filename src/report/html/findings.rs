@@ -2,25 +2,36 @@
 
 use maud::{Markup, html};
 
-use super::{sections::unbroken, shapes};
+use super::{
+    links::{Links, linked},
+    sections::unbroken,
+    shapes,
+};
 use crate::{
     facts::state::State,
     report::view::{Change, Hurt, QuoteView},
 };
 
-pub(crate) fn hurts(items: &[Hurt]) -> Markup {
-    html! { ol.hurts { @for hurt in items { li { (self::hurt(hurt)) } } } }
+pub(crate) fn hurts(items: &[Hurt], links: &dyn Links) -> Markup {
+    html! {
+        ol.hurts {
+            @for hurt in items {
+                // The keys of the page go from item to item.
+                li data-item[links.friction(&hurt.friction.0).is_some()] { (self::hurt(hurt, links)) }
+            }
+        }
+    }
 }
 
-fn hurt(hurt: &Hurt) -> Markup {
+fn hurt(hurt: &Hurt, links: &dyn Links) -> Markup {
     html! {
         div.what {
-            h3 { bdi { (hurt.title) } }
+            h3 { (linked(links.friction(&hurt.friction.0), html! { bdi { (hurt.title) } })) }
             p.kind { (state(hurt.state, &hurt.state_word)) " " span.id { (hurt.id) } " " (hurt.kind) }
             p.counts { (unbroken(&hurt.counts)) }
             @if !hurt.next.is_empty() { p.next { (hurt.next) } }
             p.seen { (hurt.seen) }
-            @if let Some(quote) = &hurt.quote { (self::quote(quote)) }
+            @if let Some(quote) = &hurt.quote { (self::quote(quote, links)) }
         }
         div.impact {
             (shapes::bar(hurt.bar))
@@ -39,23 +50,30 @@ fn state(state: State, word: &str) -> Markup {
 }
 
 /// The quotation marks are written by the style sheet, in those of the page's language.
-pub(crate) fn quote(quote: &QuoteView) -> Markup {
+pub(crate) fn quote(quote: &QuoteView, links: &dyn Links) -> Markup {
+    let address = links.call(&quote.run.0, quote.call);
     html! {
         figure.quote {
             blockquote { q { bdi { (quote.text) } } }
-            figcaption { (quote.source) }
+            figcaption {
+                @match address {
+                    Some(address) => a href=(address) { (quote.brief) },
+                    None => (quote.source),
+                }
+            }
         }
     }
 }
 
-pub(crate) fn changes(items: &[Change]) -> Markup {
+pub(crate) fn changes(items: &[Change], links: &dyn Links) -> Markup {
     html! {
         ul.changes {
             @for change in items {
+                @let address = change.friction.as_ref().and_then(|id| links.friction(&id.0));
                 li {
                     span.state.(change.state.map_or("tools", State::as_str)) { (change.kind) }
                     " "
-                    bdi { (change.text) }
+                    (linked(address, html! { bdi { (change.text) } }))
                 }
             }
         }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::{
     findings::quote,
+    links::{Links, linked},
     sections::unbroken,
     shapes::{self, RATINGS},
 };
@@ -13,7 +14,7 @@ use crate::report::view::ModuleRow;
 ///
 /// A quote has a row of its own below the numbers, which it would press together. Each module is therefore a group of
 /// rows. On a narrow screen a module becomes a card, in which each number is preceded by the name of its column.
-pub(crate) fn table(rows: &[ModuleRow], columns: &[String]) -> Markup {
+pub(crate) fn table(rows: &[ModuleRow], columns: &[String], links: &dyn Links) -> Markup {
     let column = |position: usize| columns.get(position).map_or("", String::as_str);
     html! {
         table.modules {
@@ -22,7 +23,7 @@ pub(crate) fn table(rows: &[ModuleRow], columns: &[String]) -> Markup {
                 tbody {
                     tr {
                         th scope="rowgroup" rowspan=[row.quote.as_ref().map(|_| 2)] {
-                            bdi { (row.module) }
+                            (linked(links.module(&row.name.0), html! { bdi { (row.module) } }))
                             " "
                             span.use { (row.usage) }
                         }
@@ -31,7 +32,7 @@ pub(crate) fn table(rows: &[ModuleRow], columns: &[String]) -> Markup {
                         (trend(row, column(4)))
                     }
                     @if let Some(words) = &row.quote {
-                        tr { td.words colspan="4" data-label=(column(5)) { (quote(words)) } }
+                        tr { td.words colspan="4" data-label=(column(5)) { (quote(words, links)) } }
                     }
                 }
             }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -109,7 +111,7 @@ proptest! {
         let mut report = week();
         let plain = render(&view(&report, Language::German));
         let text = format!("{text}{}", if at % 2 == 0 { HOSTILE } else { "" });
-        let friction = &mut report.frictions[0];
+        let friction = Arc::make_mut(&mut report.frictions[0]);
         friction.template = Some(format!("x{text}"));
         friction.tool = Some(text.clone());
         friction.id.clone_from(&text);

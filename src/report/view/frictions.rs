@@ -1,7 +1,7 @@
 //! Sections 2 and 3: what hurts, and what changed.
 
 use super::{
-    Change, Hurt, Section,
+    Change, Hurt, Key, Section,
     words::{Part, between},
     writer::{ID, Writer, some, text},
 };
@@ -64,6 +64,7 @@ impl Writer<'_> {
         };
         Hurt {
             id: text(&friction.id, ID),
+            friction: Key(friction.id.clone()),
             title: self.what(friction),
             kind: kinds.collect::<Vec<_>>().join("; "),
             state,
@@ -115,25 +116,28 @@ impl Writer<'_> {
     pub(super) fn changes(&self) -> Section<Change> {
         let of_state = |state| {
             let frictions = self.report.frictions.iter();
-            frictions.filter(move |friction| friction.state == state)
+            frictions.filter(move |friction| friction.state == state).map(|friction| &**friction)
         };
-        let told =
-            |friction: &Friction| format!("{} {}", text(&friction.id, ID), self.what(friction));
+        let told = |friction: &Friction| {
+            let what = format!("{} {}", text(&friction.id, ID), self.what(friction));
+            (what, Key(friction.id.clone()))
+        };
         let mut items = Vec::new();
         let mut others = 0;
-        let mut add = |state: State, texts: Vec<String>| {
+        let mut add = |state: State, texts: Vec<(String, Key)>| {
             others += texts.len().saturating_sub(CHANGES) as u64;
-            items.extend(texts.into_iter().take(CHANGES).map(|text| Change {
+            items.extend(texts.into_iter().take(CHANGES).map(|(text, id)| Change {
                 state: Some(state),
                 kind: self.words.state(state).to_owned(),
                 text,
+                friction: Some(id),
             }));
         };
         add(State::Regressed, of_state(State::Regressed).map(told).collect());
         let without_hit = self.report.resolved_without_hit.iter().map(|it| {
             let what = self.issue(it.tool.as_deref(), &it.template);
             let last = self.words.last_hit(&self.date(self.day_of(it.last_hit)));
-            format!("{} {what} ({last})", text(&it.id, ID))
+            (format!("{} {what} ({last})", text(&it.id, ID)), Key(it.id.clone()))
         });
         add(State::Resolved, of_state(State::Resolved).map(told).chain(without_hit).collect());
         add(State::New, of_state(State::New).map(told).collect());
@@ -160,6 +164,11 @@ impl Writer<'_> {
             told(&tools.changed, &|count, names| self.words.tools_changed(count, names)),
         ];
         let kind = self.words.tool_list();
-        texts.into_iter().flatten().map(|text| Change { state: None, kind: kind.to_owned(), text })
+        texts.into_iter().flatten().map(|text| Change {
+            state: None,
+            kind: kind.to_owned(),
+            text,
+            friction: None,
+        })
     }
 }

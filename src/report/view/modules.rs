@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::{
-    IntervalView, ModuleRow, Section,
+    IntervalView, Key, ModuleRow, Section,
     words::{between, percent},
     writer::{NAME, Writer, text},
 };
@@ -57,6 +57,7 @@ impl Writer<'_> {
         let friction = module.friction.filter(|_| is_used);
         ModuleRow {
             module: text(&module.module, NAME),
+            name: Key(module.module.clone()),
             usage: if is_used { runs() } else { String::new() },
             absence: (!is_rated).then(|| self.absence(module)),
             delta: rating.map(|_| {

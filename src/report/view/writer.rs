@@ -3,7 +3,7 @@
 use jiff::{Timestamp, civil::Date};
 
 use super::{
-    QuoteView, Section,
+    Key, QuoteView, Section,
     words::{Subject, Words},
 };
 use crate::{
@@ -154,8 +154,14 @@ impl Writer<'_> {
     pub(crate) fn quote(&self, quote: &Quote, most: usize) -> QuoteView {
         let persona = text(&quote.persona, LABEL);
         let call = quote.call.map_or(String::new(), |call| format!(" · {}", self.words.call(call)));
-        let source = format!("{persona}, {}, {}{call}", self.time(quote.at), text(&quote.run, RUN));
-        QuoteView { text: text(&quote.text, most), source }
+        let who = format!("{persona}, {}", self.time(quote.at));
+        QuoteView {
+            text: text(&quote.text, most),
+            source: format!("{who}, {}{call}", text(&quote.run, RUN)),
+            brief: format!("{who}{call}"),
+            run: Key(quote.run.clone()),
+            call: quote.call,
+        }
     }
 
     /// What a friction is: what is the matter with what, and the template of the error texts.

@@ -94,6 +94,10 @@ async fn a_value_that_would_silently_do_harm_is_reported() {
         ("MANA_AUTH_URL", "\"http://localhost:3001\"", "quotes"),
         ("MANA_SERVICE_KEY", "short", "at least 6 characters"),
         ("ANTHROPIC_API_KEY", "short", "at least 6 characters"),
+        ("UI_KEY", "fifteen-letters", "at least 16 characters"),
+        ("UI_KEY", "\"sixteen-letters!\"", "quotes"),
+        ("UI_BASE_URL", "https://runner.example/ui/", "write https://runner.example"),
+        ("UI_BASE_URL", "runner.example", "an http:// or https:// URL"),
         ("ANTHROPIC_BASE_URL", "https://api.anthropic.com/v1", "write https://api.anthropic.com"),
         ("ANTHROPIC_BASE_URL", "https://h/v1/messages/", "write https://h"),
         ("MANA_MCP_URL", "http://localhost:3069/mcp/", "write http://localhost:3069"),
@@ -103,4 +107,8 @@ async fn a_value_that_would_silently_do_harm_is_reported() {
         let error = refused(&[(name, value)]).await;
         assert!(error.contains(&format!("{name}: ")) && error.contains(part), "{error}");
     }
+    let same = "sixteen-letters!";
+    let error = refused(&[("UI_KEY", same), ("MANA_SERVICE_KEY", same)]).await;
+    assert!(error.contains("UI_KEY: must be another key than MANA_SERVICE_KEY"), "{error}");
+    assert!(!error.contains(same), "{error}");
 }

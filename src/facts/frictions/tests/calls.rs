@@ -74,7 +74,7 @@ fn the_module_is_that_of_the_calls_and_of_an_issue_at_several_tools_the_only_one
         frictions(&world.window()).frictions.remove(0)
     };
     let one = friction("todo", "todo");
-    assert_eq!((one.tool, one.module.as_deref()), (None, Some("todo")));
-    assert_eq!(one.quote.unwrap().text, "Cannot create.");
+    assert_eq!((&one.tool, one.module.as_deref()), (&None, Some("todo")));
+    assert_eq!(one.quote.as_ref().unwrap().text, "Cannot create.");
     assert_eq!(friction("todo", "mail").module, None);
 }

@@ -23,7 +23,7 @@ fn of(lines: &[Line]) -> Report {
 }
 
 /// Small facts with all kinds of lines, from four numbers for each run.
-fn small(seeds: &[(u8, u8, u8, u16)]) -> World {
+pub(in crate::facts) fn small(seeds: &[(u8, u8, u8, u16)]) -> World {
     let mut world = World::default();
     world.deploy("D-1", "1", 1);
     world.deploy("D-2", "2", MONDAY + 2);
@@ -180,7 +180,7 @@ proptest! {
         let report = week(&small(&seeds));
         prop_assert_eq!(report.frictions.len(), report.trends.len());
         let unraised = |it: &Friction| it.detector.is_none() || it.state == State::Muted;
-        prop_assert!(!report.frictions.iter().any(unraised));
+        prop_assert!(!report.frictions.iter().any(|it| unraised(it)));
         prop_assert!(report.frictions.is_sorted_by(|a, b| a.impact >= b.impact));
         let Changes { new, regressed, resolved, .. } = &report.changes;
         for (id, state) in [(new, State::New), (regressed, State::Regressed), (resolved, State::Resolved)]

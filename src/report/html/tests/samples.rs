@@ -4,7 +4,7 @@ use crate::{
     domain::Label,
     facts::{coverage::DayStatus, state::State},
     report::view::{
-        Change, CoverageRow, Hurt, IntervalView, ModuleRow, QuoteView, Section, Untested, View,
+        Change, CoverageRow, Hurt, IntervalView, Key, ModuleRow, QuoteView, Section, Untested, View,
     },
 };
 
@@ -14,7 +14,8 @@ pub(super) fn section<T>(heading: &str, columns: &[&str], items: Vec<T>) -> Sect
 }
 
 pub(super) fn quote(text: &str, source: &str) -> QuoteView {
-    QuoteView { text: text.to_owned(), source: source.to_owned() }
+    let [text, source, brief, run] = [text, source, source, text].map(str::to_owned);
+    QuoteView { text, source, brief, run: Key(run), call: Some(7) }
 }
 
 /// The view of a window without facts.
@@ -97,6 +98,7 @@ pub(super) fn filled_with(text: &str, rows: usize) -> View {
     }
     let hurt = Hurt {
         id: own(),
+        friction: Key(own()),
         title: own(),
         kind: own(),
         state: State::Regressed,
@@ -112,6 +114,7 @@ pub(super) fn filled_with(text: &str, rows: usize) -> View {
     };
     let module = ModuleRow {
         module: own(),
+        name: Key(own()),
         usage: own(),
         absence: None,
         delta: Some(own()),
@@ -136,7 +139,11 @@ pub(super) fn filled_with(text: &str, rows: usize) -> View {
         sentence: own(),
         summary: vec![own(); rows],
         hurts: fill(text, rows, hurt),
-        changes: fill(text, rows, Change { state: None, kind: own(), text: own() }),
+        changes: fill(
+            text,
+            rows,
+            Change { state: None, kind: own(), text: own(), friction: Some(Key(own())) },
+        ),
         modules: fill(text, rows, module),
         missing: fill(text, rows, [own(), own(), own()]),
         slow: fill(text, rows, [own(), own(), own(), own()]),

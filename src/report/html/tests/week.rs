@@ -3,7 +3,9 @@
 use super::samples::{legend, quote, section};
 use crate::{
     facts::{coverage::DayStatus, report::Trend, state::State},
-    report::view::{Change, CoverageRow, Hurt, IntervalView, ModuleRow, Section, Untested, View},
+    report::view::{
+        Change, CoverageRow, Hurt, IntervalView, Key, ModuleRow, Section, Untested, View,
+    },
 };
 
 pub(super) fn rich() -> View {
@@ -82,6 +84,7 @@ fn trend(days: [i8; 28]) -> Trend {
 fn hurts() -> Vec<Hurt> {
     let hurt = Hurt {
         id: "F-2HQ7".into(),
+        friction: Key("F-2HQ7".into()),
         title: "calendar.create_event: invalid_type at ‹path›.recurrence.until: expected an ISO 8601 date without a time, \
                 received a date with an offset; see docs/recurrence"
             .into(),
@@ -156,8 +159,12 @@ fn hurts() -> Vec<Hurt> {
 }
 
 fn changes() -> Vec<Change> {
-    let change =
-        |state, kind: &str, text: &str| Change { state, kind: kind.into(), text: text.into() };
+    let change = |state: Option<State>, kind: &str, text: &str| Change {
+        state,
+        kind: kind.into(),
+        text: text.into(),
+        friction: state.is_some().then(|| Key(text.chars().take(6).collect())),
+    };
     vec![
         change(
             Some(State::Regressed),
@@ -187,6 +194,7 @@ fn modules() -> Vec<ModuleRow> {
         [4, 4, 5, 4, -1, 4, 4, 5, 4, 4, 4, -1, 4, 4, 4, 5, 4, 4, -1, 4, 4, 4, 4, 2, 2, 1, 2, 2];
     let kalender = ModuleRow {
         module: "Kalender".into(),
+        name: Key("kalender".into()),
         usage: "9 Personas, 31 Läufe".into(),
         absence: None,
         delta: Some("−1,2 [−1,8; −0,6]".into()),
@@ -212,6 +220,7 @@ fn modules() -> Vec<ModuleRow> {
     };
     let unrated = |module: &str, usage: &str, absence: &str, friction: Option<&str>| ModuleRow {
         module: module.into(),
+        name: Key(module.into()),
         usage: usage.into(),
         absence: Some(absence.into()),
         delta: None,

@@ -1,5 +1,7 @@
 //! What hurts, and what changed.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::report::sample::{hostile, week};
 
@@ -11,7 +13,8 @@ fn a_friction_is_told_with_its_evidence() {
     assert_eq!(hurt.impact, "hält am Tag im Mittel 1,9 von 6 Personas auf");
     assert_eq!(hurt.next, "");
     let mut report = week();
-    report.frictions[0].next = [("ended", 11), ("again-failed", 15), ("other-ok", 0)].into();
+    Arc::make_mut(&mut report.frictions[0]).next =
+        [("ended", 11), ("again-failed", 15), ("other-ok", 0)].into();
     let next = &german(&report).hurts.items[0].next;
     assert_eq!(next, "Danach: 15 × noch einmal, scheiterte · 11 × aufgehört");
     let quote = hurt.quote.as_ref().unwrap();
@@ -29,7 +32,7 @@ fn a_friction_is_told_with_its_evidence() {
 fn a_small_impact_is_not_told_as_none() {
     let impact = |impact| {
         let mut report = week();
-        report.frictions[0].impact = impact;
+        Arc::make_mut(&mut report.frictions[0]).impact = impact;
         german(&report).hurts.items[0].impact.clone()
     };
     assert!(impact(0.0049).contains("im Mittel <0,01 von"), "{}", impact(0.0049));
@@ -40,7 +43,7 @@ fn a_small_impact_is_not_told_as_none() {
 #[test]
 fn words_that_are_written_from_right_to_left_do_not_turn_the_words_around_them() {
     let mut report = week();
-    report.frictions[0].tool = Some("שלום".to_owned());
+    Arc::make_mut(&mut report.frictions[0]).tool = Some("שלום".to_owned());
     let view = german(&report);
     for line in [&view.sentence, &view.hurts.items[0].title] {
         assert!(line.starts_with("\u{2068}שלום\u{2069} scheitert"), "{line}");
@@ -69,7 +72,7 @@ fn the_changes_tell_what_came_back_what_is_resolved_and_what_is_new() {
         ]
     );
     let mut report = week();
-    report.frictions[0].state = State::Regressed;
+    Arc::make_mut(&mut report.frictions[0]).state = State::Regressed;
     let regressed = &german(&report).changes.items[0];
     assert_eq!((regressed.kind.as_str(), regressed.state), ("wieder da", Some(State::Regressed)));
     let mut report = week();
@@ -84,7 +87,7 @@ fn the_changes_tell_what_came_back_what_is_resolved_and_what_is_new() {
 #[test]
 fn a_friction_without_an_issue_is_told_for_the_days_of_the_window_only() {
     let mut report = week();
-    report.frictions[0].cause = None;
+    Arc::make_mut(&mut report.frictions[0]).cause = None;
     let hurt = |report: &Report| german(report).hurts.items[0].clone();
     assert!(hurt(&report).seen.starts_with("in diesen Tagen zuerst Mi 7.1., 01:00"));
     assert_eq!(hurt(&report).trend_label, "15 Läufe damit an 5 Tagen dieses Zeitraums");
@@ -97,7 +100,7 @@ fn section_3_names_what_the_json_names_also_of_frictions_without_an_issue() {
     let mut report = week();
     report.resolved_without_hit.clear();
     for friction in &mut report.frictions {
-        friction.cause = None;
+        Arc::make_mut(friction).cause = None;
     }
     let told: Vec<_> = german(&report).changes.items.into_iter().map(|it| it.text).collect();
     let changes = &report.changes;

@@ -1,5 +1,7 @@
 //! The first sentence.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     domain::WhyNotRun,
@@ -128,7 +130,7 @@ fn what_hurts_most_is_told_with_its_counts_and_since_when() {
         ]
     );
     let mut report = week();
-    report.frictions[0].state = State::Regressed;
+    Arc::make_mut(&mut report.frictions[0]).state = State::Regressed;
     let [german, english] = sentences(&with(Headline::Hurts { worst: 0, others: 3 }, report));
     assert!(german.ends_with("Läufen, wieder da; dazu 3 weitere Probleme."), "{german}");
     assert!(english.ends_with("runs, back again; and 3 more problems."), "{english}");
