@@ -37,7 +37,10 @@ pub use backend::FILE_NAME;
 use backend::{
     Backend, Row, Snapshot, Sql, Statement, Value, failed, number, optional, rows_of, text, time,
 };
-pub use browse::{FoundRun, LiveCall, LiveCalls, Page, Part, Position, Revision, RunFilter};
+pub use browse::{
+    DayHits, FoundRun, KnownPersona, LiveCall, LiveCalls, OwnRating, Page, Part, PersonaHits,
+    PersonaRun, Position, Revision, RunFilter, RunRating, Sample, StoredRating, ToolSample,
+};
 pub use control::Key;
 pub(crate) use control::{
     BUDGETS, BudgetReached, FITTING_SECRET, PAUSE, Pause, PauseMode, REFUSED_TRIES,
@@ -49,7 +52,7 @@ pub use facts::{
 };
 pub use ledger::{Booking, Books, Cap, NoRoom, Spending, UnfinishedBooks};
 pub use outbox::{OutboxDepth, Post, PostKey, PostKind};
-pub use reports::{NewReport, PostState, ReportPost, StoredReport};
+pub use reports::{ListedReport, NewReport, PostState, ReportPost, StoredReport};
 pub(crate) use runs::CANCELLED;
 pub use runs::{EndedRun, HeldBack, NewRun, RunRow, RunSettings};
 pub use steps::NewStep;
