@@ -12,6 +12,7 @@ mod front;
 mod headers;
 mod link;
 mod live;
+mod overviews;
 mod sign_in;
 mod times;
 mod trouble;
@@ -35,6 +36,7 @@ use crate::{domain::Language, journal::Journal, runner::Fleet};
 use access::Access;
 use asked::Asked;
 pub(crate) use headers::with_headers;
+use overviews::Overviews;
 use times::Times;
 use trouble::Trouble;
 
@@ -52,6 +54,8 @@ pub(crate) struct Ui {
     pub(self) language: Language,
     /// Who may see them.
     access: Access,
+    /// What is computed from all facts of a window.
+    overviews: Overviews,
     /// A permit for each stream of calls.
     streams: Arc<Semaphore>,
 }
@@ -61,8 +65,9 @@ impl Ui {
     pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
         let (journal, language) = (fleet.journal.for_page(), fleet.config.report.language);
         let access = Access::new(&fleet.config.page, fleet.clock.clone());
+        let overviews = Overviews::new(journal.clone(), &fleet.clock, &fleet.shutdown);
         let streams = Arc::new(Semaphore::new(live::STREAMS));
-        Self { fleet, journal, language, access, streams }
+        Self { fleet, journal, language, access, overviews, streams }
     }
 
     /// Writes times in the zone of the journal.

@@ -5,4 +5,5 @@ pub(super) mod frame;
 pub(super) mod frictions;
 pub(super) mod front;
 pub(super) mod live;
+pub(super) mod overviews;
 pub(super) mod sign_in;
