@@ -13,8 +13,12 @@ mod headers;
 mod link;
 mod live;
 mod overviews;
+mod pager;
+mod reports;
+mod runs;
 mod sign_in;
 mod times;
+mod transcript;
 mod trouble;
 mod words;
 
@@ -42,6 +46,7 @@ use trouble::Trouble;
 
 const STYLE: &str = concat!(include_str!("report/html/base.css"), include_str!("ui/style.css"));
 const SCRIPT: &str = include_str!("ui/ui.js");
+const ICON: &str = include_str!("ui/icon.svg");
 
 /// What the pages show, and from where.
 #[derive(Debug)]
@@ -128,6 +133,12 @@ pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
         .route("/ui", page(front::show))
         .route("/ui.json", page(front::show))
         .route("/ui/live", page(live::show))
+        .route("/ui/reports", page(reports::list))
+        .route("/ui/reports/{file}", page(reports::show))
+        .route("/ui/runs", page(runs::show))
+        .route("/ui/runs.json", page(runs::show))
+        .route("/ui/runs/{id}", page(transcript::show))
+        .route("/ui/runs/{id}/calls/{number}", page(transcript::call))
         .route("/ui/", get(async || Redirect::to("/ui")))
         .route("/ui/{*path}", page(async |_, _| Err(Trouble::NotFound)))
         // The guard refuses other methods already. But the router of `server` would put its own answer in the place of a
@@ -136,7 +147,8 @@ pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
         .route_layer(middleware::from_fn_with_state(ui.clone(), access::guard));
     let open = sign_in::routes()
         .route("/ui/style.css", asset("text/css; charset=utf-8", STYLE))
-        .route("/ui/ui.js", asset("text/javascript; charset=utf-8", SCRIPT));
+        .route("/ui/ui.js", asset("text/javascript; charset=utf-8", SCRIPT))
+        .route("/ui/icon.svg", asset("image/svg+xml", ICON));
     pages.merge(open).with_state(ui)
 }
 

@@ -49,10 +49,19 @@ impl Asked {
 
     /// The address of this page with a parameter set (or left out), and all others as they are.
     pub(super) fn here_with(&self, name: &str, value: Option<&str>) -> String {
+        self.here_without(&[name], value.map(|value| (name, value)).as_slice())
+    }
+
+    /// The address of this page without some parameters, with others added, and all others as they are.
+    pub(super) fn here_without(&self, without: &[&str], added: &[(&str, &str)]) -> String {
         let others = self.parameters().iter().map(|(name, value)| (&**name, &**value));
-        let others = others.filter(|(known, _)| *known != name);
-        let all = others.chain(value.map(|value| (name, value)));
-        format!("{}{}", self.path, query(all))
+        let others = others.filter(|(known, _)| !without.contains(known));
+        format!("{}{}", self.path, query(others.chain(added.iter().copied())))
+    }
+
+    /// The address of the page below /ui with these path segments, in this language, for no window.
+    pub(super) fn plain(&self, path: &[&str]) -> String {
+        address(path, self.language())
     }
 
     /// The address of the first part of this page for the last so many days.
@@ -77,7 +86,25 @@ impl Asked {
     /// As [`Asked::run`], for the text of an id. Only the language is carried on: a run has no window.
     pub(super) fn run_named(&self, run: &str, call: Option<u32>) -> String {
         let anchor = call.map_or(String::new(), |call| format!("#call-{call}"));
-        format!("{}{anchor}", address(&["runs", run], self.language()))
+        format!("{}{anchor}", self.plain(&["runs", run]))
+    }
+
+    /// The address of a place in a part of the run that the request shows.
+    pub(super) fn part_of_run(&self, part: usize, anchor: &str) -> String {
+        let part = part.to_string();
+        let parameters = [("part", &*part)].into_iter().chain(self.language());
+        format!("{}#{anchor}", query(parameters))
+    }
+
+    /// The path of a run's page, without parameters.
+    pub(super) fn run_path(&self, run: RunId) -> String {
+        address(&["runs", &run.to_string()], std::iter::empty())
+    }
+
+    /// The address of all that is kept of a call.
+    pub(super) fn call(&self, run: RunId, call: u32) -> String {
+        let (run, call) = (run.to_string(), call.to_string());
+        self.plain(&["runs", &run, "calls", &call])
     }
 
     /// The address of the login that leads to `next`. `is_own`: a page of ours leads to the login, so that the browser
