@@ -6,14 +6,19 @@
 
 mod access;
 mod asked;
+mod days;
 mod frame;
 mod front;
 mod headers;
 mod link;
 mod live;
 mod overviews;
+mod pager;
+mod reports;
+mod runs;
 mod sign_in;
 mod times;
+mod transcript;
 mod trouble;
 mod words;
 
@@ -128,6 +133,12 @@ pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
         .route("/ui", page(front::show))
         .route("/ui.json", page(front::show))
         .route("/ui/live", page(live::show))
+        .route("/ui/reports", page(reports::list))
+        .route("/ui/reports/{file}", page(reports::show))
+        .route("/ui/runs", page(runs::show))
+        .route("/ui/runs.json", page(runs::show))
+        .route("/ui/runs/{id}", page(transcript::show))
+        .route("/ui/runs/{id}/calls/{number}", page(transcript::call))
         .route("/ui/", get(async || Redirect::to("/ui")))
         .route("/ui/{*path}", page(async |_, _| Err(Trouble::NotFound)))
         // The guard refuses other methods already. But the router of `server` would put its own answer in the place of a

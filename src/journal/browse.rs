@@ -3,6 +3,7 @@
 //! Ids and names come from URLs: they are bound, and an unknown one has no rows. Every list has a limit. Lists are in
 //! the order of the runs' ids, which sort by the time at which the runs began, newest first.
 
+mod choices;
 mod issues;
 mod live;
 mod personas;
@@ -15,10 +16,11 @@ mod tests;
 
 use jiff::{civil::Date, tz::TimeZone};
 
+pub use choices::Choices;
 pub use issues::{DayHits, PersonaHits};
 pub use live::{LiveCall, LiveCalls, Position};
 pub use personas::{KnownPersona, OwnRating, PersonaRun, RunRating};
-pub use ratings::StoredRating;
+pub use ratings::{Rated, RatingFilter, StoredRating};
 pub use revision::Revision;
 pub(super) use revision::change;
 pub use runs::{FoundRun, RunFilter};

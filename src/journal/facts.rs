@@ -15,6 +15,7 @@ mod retention;
 mod window;
 
 pub use backfill::Searched;
+pub(super) use catalogs::read as read_catalog;
 pub use deployments::{DeploymentRow, DeploymentSource};
 pub use lines::History;
 pub(super) use lines::{
