@@ -38,8 +38,9 @@ use backend::{
     Backend, Row, Snapshot, Sql, Statement, Value, failed, number, optional, rows_of, text, time,
 };
 pub use browse::{
-    Choices, DayHits, FoundRun, KnownPersona, LiveCall, LiveCalls, OwnRating, Page, Part, PersonaHits,
-    PersonaRun, Position, Revision, RunFilter, RunRating, Sample, StoredRating, ToolSample,
+    Choices, DayHits, FoundRun, KnownPersona, LiveCall, LiveCalls, OwnRating, Page, Part,
+    PersonaHits, PersonaRun, Position, Rated, RatingFilter, Revision, RunFilter, RunRating, Sample,
+    StoredRating, ToolSample,
 };
 pub use control::Key;
 pub(crate) use control::{
@@ -51,7 +52,7 @@ pub use facts::{
     persona_line,
 };
 pub use ledger::{Booking, Books, Cap, NoRoom, Spending, UnfinishedBooks};
-pub use outbox::{Post, PostKey, PostKind};
+pub use outbox::{OutboxDepth, Post, PostKey, PostKind};
 pub use reports::{ListedReport, NewReport, PostState, ReportPost, StoredReport};
 pub(crate) use runs::{CANCELLED, has_lost_rows};
 pub use runs::{EndedRun, HeldBack, KeptSettings, NewRun, RunRow, RunSettings};

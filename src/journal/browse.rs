@@ -20,7 +20,7 @@ pub use choices::Choices;
 pub use issues::{DayHits, PersonaHits};
 pub use live::{LiveCall, LiveCalls, Position};
 pub use personas::{KnownPersona, OwnRating, PersonaRun, RunRating};
-pub use ratings::StoredRating;
+pub use ratings::{Rated, RatingFilter, StoredRating};
 pub use revision::Revision;
 pub(super) use revision::change;
 pub use runs::{FoundRun, RunFilter};

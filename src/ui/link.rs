@@ -3,8 +3,14 @@
 
 use url::form_urlencoded::Serializer;
 
-use super::{access::Next, asked::Asked};
-use crate::domain::RunId;
+use super::{
+    access::Next,
+    asked::{Asked, WINDOW},
+};
+use crate::{domain::RunId, report::html::links::Links};
+
+/// The parameters that say which part of a list is shown.
+const PARTS: [&str; 3] = ["page", "before", "after"];
 
 /// Characters of a path that need no encoding: those that RFC 3986 calls unreserved.
 fn is_plain(byte: u8) -> bool {
@@ -24,7 +30,11 @@ fn encoded(segment: &str) -> String {
     match &*encoded {
         "." => "%2E".into(),
         ".." => "%2E%2E".into(),
-        _ => encoded,
+        // At the end of a path this asks for JSON.
+        _ => match encoded.strip_suffix(".json") {
+            Some(stem) => format!("{stem}%2Ejson"),
+            None => encoded,
+        },
     }
 }
 
@@ -52,6 +62,14 @@ impl Asked {
     /// The address of the page below /ui with these path segments, in this language, for no window.
     pub(super) fn plain(&self, path: &[&str]) -> String {
         address(path, self.language())
+    }
+
+    /// The address of the first part of this page for the last so many days.
+    pub(super) fn for_days(&self, count: u32) -> String {
+        let others = self.parameters().iter().map(|(name, value)| (&**name, &**value));
+        let others = others.filter(|(name, _)| !WINDOW.contains(name) && !PARTS.contains(name));
+        let count = count.to_string();
+        format!("{}{}", self.path, query(others.chain([("days", &*count)])))
     }
 
     /// The address of this page as JSON.
@@ -102,6 +120,21 @@ impl Asked {
     }
 }
 
+/// What a report names is shown by other pages.
+impl Links for Asked {
+    fn friction(&self, id: &str) -> Option<String> {
+        Some(self.link(&["frictions", id], &[]))
+    }
+
+    fn module(&self, name: &str) -> Option<String> {
+        Some(self.link(&["modules", name], &[]))
+    }
+
+    fn call(&self, run: &str, call: Option<u32>) -> Option<String> {
+        Some(self.run_named(run, call))
+    }
+}
+
 fn address<'p>(path: &[&str], parameters: impl Iterator<Item = (&'p str, &'p str)>) -> String {
     let mut address = "/ui".to_owned();
     for segment in path {
@@ -120,7 +153,10 @@ fn query<'p>(parameters: impl Iterator<Item = (&'p str, &'p str)>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderMap;
+
     use super::*;
+    use crate::domain::Language;
 
     #[test]
     fn parameters_are_encoded_after_one_question_mark() {
@@ -132,10 +168,21 @@ mod tests {
 
     #[test]
     fn whatever_a_name_is_it_stays_one_segment() {
-        for (name, expected) in
-            [("todo", "todo"), ("a/b?c#d%", "a%2Fb%3Fc%23d%25"), ("..", "%2E%2E"), ("ä", "%C3%A4")]
-        {
+        for (name, expected) in [
+            ("todo", "todo"),
+            ("a/b?c#d%", "a%2Fb%3Fc%23d%25"),
+            ("..", "%2E%2E"),
+            ("ä", "%C3%A4"),
+            ("a.json", "a%2Ejson"),
+        ] {
             assert_eq!(encoded(name), expected);
         }
+    }
+
+    #[test]
+    fn other_days_take_the_place_of_those_that_were_asked_for_and_begin_a_list_anew() {
+        let uri = "/ui/frictions?state=new&from=2026-03-01&to=2026-03-08&page=3&lang=en".parse();
+        let asked = Asked::of(&uri.unwrap(), vec![], &HeaderMap::new(), Language::German).0;
+        assert_eq!(asked.for_days(28), "/ui/frictions?state=new&lang=en&days=28");
     }
 }

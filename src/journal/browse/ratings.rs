@@ -5,7 +5,7 @@ use jiff::{Timestamp, civil::Date};
 use super::{Conditions, Page, Part, page};
 use crate::{
     facts::line,
-    journal::{Journal, Result, Row, facts, text},
+    journal::{Journal, Result, Row, facts, number, text},
 };
 
 /// What a run says about a module: its rating, or why there is none.
@@ -23,21 +23,55 @@ pub struct StoredRating {
     pub day_at: Timestamp,
 }
 
+/// Which ratings a list has. A condition that is `None` holds for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RatingFilter {
+    /// The name of the module.
+    pub module: String,
+    /// The first and the last day.
+    pub days: (Date, Date),
+    /// The id of the persona.
+    pub persona: Option<String>,
+    /// The rating.
+    pub rating: Option<Rated>,
+}
+
+/// Which ratings are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rated {
+    /// This number, whether it is grounded or not.
+    As(u8),
+    /// Those that name no call of the module in the run.
+    Ungrounded,
+    /// Uses of the module without a rating.
+    Missing,
+}
+
 impl Journal {
-    /// What the runs of these days (first and last) say that used or rated a module, a part of at most `limit` runs.
+    /// What the runs that used or rated a module say about it, a part of at most `limit` runs.
     ///
     /// # Errors
     /// If the journal cannot be read.
     pub async fn ratings_of(
         &self,
-        module: &str,
-        of: (Date, Date),
+        filter: &RatingFilter,
         part: Part,
         limit: u32,
     ) -> Result<Page<StoredRating>> {
         let mut conditions = Conditions::default();
-        conditions.and("fact.module = $1", [text(module)]);
-        conditions.and_of_days(of, &self.time_zone().await?);
+        conditions.and("fact.module = $1", [text(&filter.module)]);
+        conditions.and_of_days(filter.days, &self.time_zone().await?);
+        if let Some(persona) = &filter.persona {
+            conditions.and("runs.persona_id = $1", [text(persona)]);
+        }
+        match filter.rating {
+            None => {}
+            Some(Rated::As(rating)) => conditions.and("fact.rating = $1", [number(rating)]),
+            Some(Rated::Ungrounded) => {
+                conditions.and("fact.rating IS NOT NULL AND fact.grounded = 0", []);
+            }
+            Some(Rated::Missing) => conditions.and("fact.rating IS NULL", []),
+        }
         let head = format!(
             "SELECT fact.run_id, {}, runs.persona_id, \
              (SELECT label FROM personas WHERE id = runs.persona_id) AS label, runs.server_at, runs.server_time \

@@ -16,13 +16,18 @@ async fn rated(journal: &Journal, name: &str, begun: Timestamp, rating: Option<u
     run
 }
 
+/// All ratings of a module today.
+fn of(module: &str) -> RatingFilter {
+    RatingFilter { module: module.into(), days: today(), persona: None, rating: None }
+}
+
 #[tokio::test]
 async fn the_ratings_of_a_module_come_with_their_reasons_and_calls() {
     let journal = Journal::in_memory().await.unwrap();
     let first = rated(&journal, "anna", NOON, Some(2)).await;
     let second = rated(&journal, "ben", NOON, None).await;
     rated(&journal, "ben", NOON + DAY, Some(5)).await;
-    let page = journal.ratings_of("todo", today(), Part::Newest, 9).await.unwrap();
+    let page = journal.ratings_of(&of("todo"), Part::Newest, 9).await.unwrap();
     let [of_ben, of_anna] = &page.items[..] else { panic!("{page:?}") };
     assert_eq!(
         [&of_ben.module.run, &of_anna.module.run],
@@ -33,12 +38,36 @@ async fn the_ratings_of_a_module_come_with_their_reasons_and_calls() {
     assert_eq!((of_anna.module.notes.as_deref(), &*of_anna.module.calls), (Some("fein"), &[1][..]));
     assert_eq!((&*of_anna.persona_id, of_anna.label.as_deref()), ("anna", Some("persona.anna")));
     assert_eq!((of_anna.server_at, of_anna.day_at), (NOON, NOON));
-    let older = journal.ratings_of("todo", today(), Part::Before(second), 1).await.unwrap();
+    let older = journal.ratings_of(&of("todo"), Part::Before(second), 1).await.unwrap();
     assert_eq!(
         (older.items, older.has_newer, older.has_older),
         (vec![of_anna.clone()], true, false)
     );
-    assert!(journal.ratings_of("' OR 1", today(), Part::Newest, 9).await.unwrap().items.is_empty());
+    let none = journal.ratings_of(&of("' OR 1"), Part::Newest, 9).await.unwrap();
+    assert!(none.items.is_empty());
+}
+
+#[tokio::test]
+async fn the_ratings_of_a_module_are_found_by_persona_and_rating() {
+    let journal = Journal::in_memory().await.unwrap();
+    for (name, rating) in [("anna", Some(2)), ("anna", Some(1)), ("ben", Some(2)), ("ben", None)] {
+        rated(&journal, name, NOON, rating).await;
+    }
+    let found = async |persona: Option<&str>, rating: Option<Rated>| {
+        let filter = RatingFilter { persona: persona.map(str::to_owned), rating, ..of("todo") };
+        let page = journal.ratings_of(&filter, Part::Newest, 9).await.unwrap();
+        let found = page.items.into_iter().rev();
+        found.map(|it| (it.persona_id, it.module.rating)).collect::<Vec<_>>()
+    };
+    let pair = |name: &str, rating| (name.to_owned(), rating);
+    let of_anna = [pair("anna", Some(2)), pair("anna", Some(1))];
+    assert_eq!(found(Some("anna"), None).await, of_anna);
+    let twos = [pair("anna", Some(2)), pair("ben", Some(2))];
+    assert_eq!(found(None, Some(Rated::As(2))).await, twos);
+    assert_eq!(found(Some("ben"), Some(Rated::As(2))).await, twos[1..]);
+    assert_eq!(found(None, Some(Rated::Ungrounded)).await, of_anna[1..]);
+    assert_eq!(found(None, Some(Rated::Missing)).await, [pair("ben", None)]);
+    assert_eq!(found(Some("anna"), Some(Rated::Missing)).await, []);
 }
 
 #[tokio::test]
