@@ -8,7 +8,9 @@ use super::{
     parts::Places,
     story::{Call, Texts},
 };
-use crate::{agent::transcript::Came, domain::clipped_line, report::view::languages};
+use crate::{
+    agent::transcript::Came, domain::clipped_line, report::view::languages, ui::words::frictions,
+};
 
 /// The longest beginning of an error beside the name of its tool, in characters.
 const ERROR: usize = 90;
@@ -18,12 +20,7 @@ const MOST_RATINGS: usize = 8;
 const MOST_HINTS: usize = 4;
 
 /// A call in the page of its run, with texts of at most `most` bytes.
-pub(super) fn folded(
-    drawer: &Drawer<'_>,
-    call: &Call<'_>,
-    most: usize,
-    places: &Places,
-) -> Markup {
+pub(super) fn folded(drawer: &Drawer<'_>, call: &Call<'_>, most: usize, places: &Places) -> Markup {
     let id = call.number.map(|number| format!("call-{number}"));
     let texts = call.texts.as_ref();
     let input = texts.map(|texts| Excerpt::of(&texts.input, most.min(INPUT)));
@@ -87,7 +84,7 @@ fn summary(drawer: &Drawer<'_>, call: &Call<'_>) -> Markup {
         @if let Some(latency) = call.latency.filter(|_| call.came == Came::Back) {
             " " span.grey { (drawer.terms.took(latency)) }
         }
-        @if let Some(error) = error(call) { " " span.seen { bdi { (error) } } }
+        @if let Some(error) = error(call) { " · " span.seen { bdi { (error) } } }
     }
 }
 
@@ -120,8 +117,9 @@ fn facts(drawer: &Drawer<'_>, call: &Call<'_>) -> Markup {
     let mut told = Vec::new();
     told.extend(call.at.map(|at| drawer.times.second(at)));
     if let Some(cause) = call.cause {
-        told.push(format!("{}: {}", words.cause, drawer.terms.cause(cause)));
-        told.push(format!("{}: {}", words.blame, drawer.terms.blame(cause.blame())));
+        let frictions = frictions::words(drawer.asked.language);
+        told.push(frictions.why(cause).to_owned());
+        told.push(format!("{} {}", frictions.blame, frictions.blame_of(cause.blame())));
     }
     told.extend(call.next.map(|next| format!("{}: {}", words.next, view.next(next))));
     if call.tries > 1 {
@@ -141,12 +139,7 @@ fn facts(drawer: &Drawer<'_>, call: &Call<'_>) -> Markup {
 }
 
 /// The input or the result of a call: its beginning, and how long it is.
-fn part(
-    drawer: &Drawer<'_>,
-    title: &str,
-    excerpt: Option<Excerpt>,
-    whole: Option<&str>,
-) -> Markup {
+fn part(drawer: &Drawer<'_>, title: &str, excerpt: Option<Excerpt>, whole: Option<&str>) -> Markup {
     let excerpt = excerpt.filter(|excerpt| !excerpt.text.is_empty());
     html! {
         @if let (Some(excerpt), Some(whole)) = (excerpt, whole) {

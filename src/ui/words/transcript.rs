@@ -77,8 +77,6 @@ pub(in crate::ui) struct Words {
     pub(in crate::ui) ran_or_not: &'static str,
     pub(in crate::ui) not_made_yet: &'static str,
     pub(in crate::ui) not_made: &'static str,
-    pub(in crate::ui) cause: &'static str,
-    pub(in crate::ui) blame: &'static str,
     pub(in crate::ui) next: &'static str,
     pub(in crate::ui) friction: &'static str,
     pub(in crate::ui) tries: &'static str,
@@ -199,7 +197,9 @@ impl Words {
         let [prompt, cached, output] =
             [prompt, cached, output].map(|tokens| self.view().number(tokens));
         match self.is_german() {
-            true => format!("{prompt} Token gelesen ({cached} aus dem Cache), {output} geschrieben"),
+            true => {
+                format!("{prompt} Token gelesen ({cached} aus dem Cache), {output} geschrieben")
+            }
             false => format!("{prompt} tokens in ({cached} from the cache), {output} out"),
         }
     }
@@ -225,9 +225,9 @@ impl Words {
             true => format!(
                 "Es kam keine Antwort; berechnet wurde sie vielleicht trotzdem, mit bis zu {up_to}."
             ),
-            false => format!(
-                "No answer came; it may have been billed all the same, with up to {up_to}."
-            ),
+            false => {
+                format!("No answer came; it may have been billed all the same, with up to {up_to}.")
+            }
         }
     }
 
