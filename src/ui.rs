@@ -17,6 +17,8 @@ mod pager;
 mod reports;
 mod runs;
 mod sign_in;
+#[cfg(test)]
+mod sound;
 mod times;
 mod transcript;
 mod trouble;
