@@ -6,13 +6,19 @@
 
 mod access;
 mod asked;
+mod days;
 mod frame;
 mod front;
 mod headers;
 mod link;
 mod live;
+mod overviews;
+mod pager;
+mod reports;
+mod runs;
 mod sign_in;
 mod times;
+mod transcript;
 mod trouble;
 mod words;
 
@@ -34,6 +40,7 @@ use crate::{domain::Language, journal::Journal, runner::Fleet};
 use access::Access;
 use asked::Asked;
 pub(crate) use headers::with_headers;
+use overviews::Overviews;
 use times::Times;
 use trouble::Trouble;
 
@@ -52,6 +59,8 @@ pub(crate) struct Ui {
     pub(self) language: Language,
     /// Who may see them.
     access: Access,
+    /// What is computed from all facts of a window.
+    overviews: Overviews,
     /// A permit for each stream of calls.
     streams: Arc<Semaphore>,
 }
@@ -61,8 +70,9 @@ impl Ui {
     pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
         let (journal, language) = (fleet.journal.for_page(), fleet.config.report.language);
         let access = Access::new(&fleet.config.page, fleet.clock.clone());
+        let overviews = Overviews::new(journal.clone(), &fleet.clock, &fleet.shutdown);
         let streams = Arc::new(Semaphore::new(live::STREAMS));
-        Self { fleet, journal, language, access, streams }
+        Self { fleet, journal, language, access, overviews, streams }
     }
 
     /// Writes times in the zone of the journal.
@@ -123,6 +133,12 @@ pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
         .route("/ui", page(front::show))
         .route("/ui.json", page(front::show))
         .route("/ui/live", page(live::show))
+        .route("/ui/reports", page(reports::list))
+        .route("/ui/reports/{file}", page(reports::show))
+        .route("/ui/runs", page(runs::show))
+        .route("/ui/runs.json", page(runs::show))
+        .route("/ui/runs/{id}", page(transcript::show))
+        .route("/ui/runs/{id}/calls/{number}", page(transcript::call))
         .route("/ui/", get(async || Redirect::to("/ui")))
         .route("/ui/{*path}", page(async |_, _| Err(Trouble::NotFound)))
         // The guard refuses other methods already. But the router of `server` would put its own answer in the place of a
