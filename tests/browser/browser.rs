@@ -20,8 +20,21 @@ pub(crate) struct Browser {
 pub(crate) enum Look {
     Light,
     Dark,
-    /// Light, 390 pixels wide.
+    /// Light, on a phone.
     Phone,
+    /// Light, at 200 % in a window of 1280 pixels.
+    Zoomed,
+}
+
+impl Look {
+    /// How wide and how high the page is shown, in pixels of CSS.
+    pub(crate) fn size(self) -> (u64, u64) {
+        match self {
+            Self::Light | Self::Dark => (1280, 900),
+            Self::Phone => (390, 844),
+            Self::Zoomed => (640, 450),
+        }
+    }
 }
 
 impl Browser {
@@ -106,6 +119,10 @@ impl Browser {
         self.press(&String::from(Key::Enter.value())).await;
     }
 
+    pub(crate) async fn press_escape(&self) {
+        self.press(&String::from(Key::Escape.value())).await;
+    }
+
     /// Gives a key to the form of the login that is shown.
     pub(crate) async fn log_in(&self, key: &str) {
         self.find("input[name=key]").await.send_keys(key).await.unwrap();
@@ -120,15 +137,10 @@ impl Browser {
         let scheme = if look == Look::Dark { "dark" } else { "light" };
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
-        match look {
-            Look::Phone => {
-                let phone = json!({"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": true});
-                self.devtools("Emulation.setDeviceMetricsOverride", phone).await;
-            }
-            Look::Light | Look::Dark => {
-                self.devtools("Emulation.clearDeviceMetricsOverride", json!({})).await;
-            }
-        }
+        let ((width, height), is_phone) = (look.size(), look == Look::Phone);
+        let scale = if look == Look::Zoomed { 2 } else { 1 };
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": is_phone});
+        self.devtools("Emulation.setDeviceMetricsOverride", size).await;
     }
 
     /// Lets pages run no script.

@@ -5,6 +5,13 @@
 #![allow(clippy::disallowed_methods, reason = "a test sends, spawns and reads clocks as it needs")]
 
 mod access;
+mod axe;
 mod browser;
+mod filters;
+mod live;
 mod lived;
+mod looks;
+mod monday;
+mod plain;
+mod routes;
 mod stage;

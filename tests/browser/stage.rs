@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use devstack::{Devstack, Options, auth::SeedPersona, clock::Clock, daemon::Daemon};
 use jiff::Timestamp;
 use mana_persona_runner::domain::derive_password;
+use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::{
@@ -41,6 +42,35 @@ impl Stage {
         Self { peers, daemon }
     }
 
+    /// The same with another daemon, at the same address and with the same journal, after the first one was stopped.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self { peers, daemon } = self;
+        let port = daemon.url.rsplit_once(':').unwrap().1.to_owned();
+        assert!(daemon.stop(PATIENCE).await.unwrap().success());
+        let daemon = start_daemon(&peers, &[("PORT", port)]).await;
+        Self { peers, daemon }
+    }
+
+    /// Waits until no run is in flight.
+    pub(crate) async fn nothing_in_flight(&self) {
+        let key = &self
+            .peers
+            .environment()
+            .iter()
+            .find(|(name, _)| *name == "MANA_SERVICE_KEY")
+            .unwrap()
+            .1;
+        let url = format!("{}/control/status", self.daemon.url);
+        loop {
+            let answer =
+                self.daemon.client.get(&url).header("x-service-key", key).send().await.unwrap();
+            let status: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+            if status["tickInFlight"] == false {
+                break;
+            }
+        }
+    }
+
     /// A browser that has not logged in.
     pub(crate) async fn stranger(&self) -> Browser {
         Browser::start(&self.daemon.url).await
@@ -57,10 +87,20 @@ impl Stage {
 
     /// What a page says as JSON.
     pub(crate) async fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.text(path).await).unwrap()
+    }
+
+    /// The text of a page.
+    pub(crate) async fn text(&self, path: &str) -> String {
+        self.text_with(path, StatusCode::OK).await
+    }
+
+    /// The text of a page that has this status.
+    pub(crate) async fn text_with(&self, path: &str, status: StatusCode) -> String {
         let request = self.daemon.client.get(format!("{}{path}", self.daemon.url));
-        let answer = request.bearer_auth(KEY).send().await.unwrap();
-        assert!(answer.status().is_success(), "{path}: {}", answer.status());
-        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+        let answer = patiently(path, request.bearer_auth(KEY).send()).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        answer.text().await.unwrap()
     }
 }
 
