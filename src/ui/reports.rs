@@ -13,8 +13,7 @@ use maud::{Markup, html};
 use super::{
     Answer, Page, Place, Ui,
     asked::Asked,
-    frame,
-    pager,
+    frame, pager,
     times::Times,
     trouble::{self, Trouble},
     words,
@@ -63,8 +62,7 @@ fn row(asked: &Asked, times: &Times, report: &ListedReport) -> Markup {
     let words = words::reports::words(asked.language);
     let week = report.week.to_string();
     let file = |form: Form| asked.link(&["reports", &format!("{week}.{}", form.as_str())], &[]);
-    let days =
-        languages::words(asked.language).days(report.week.monday(), report.week.sunday());
+    let days = languages::words(asked.language).days(report.week.monday(), report.week.sunday());
     html! {
         tr data-item {
             th scope="row" { a href=(file(Form::Html)) { (week) } br; span.grey { (days) } }

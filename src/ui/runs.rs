@@ -112,12 +112,7 @@ fn table(
     }
 }
 
-fn row(
-    asked: &Asked,
-    times: &Times,
-    run: &FoundRun,
-    versions: &HashMap<i64, String>,
-) -> Markup {
+fn row(asked: &Asked, times: &Times, run: &FoundRun, versions: &HashMap<i64, String>) -> Markup {
     let (words, terms) = (words(asked.language), terms(asked.language));
     // The row of a run in flight has no counts yet.
     let count = |count: usize| match run.state {

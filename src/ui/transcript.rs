@@ -20,9 +20,7 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use maud::{Markup, html};
 
-use super::{
-    Answer, Live, Page, Place, Ui, asked::Asked, times::Times, trouble::Trouble, words,
-};
+use super::{Answer, Live, Page, Place, Ui, asked::Asked, times::Times, trouble::Trouble, words};
 use crate::domain::{RunId, RunState};
 use draw::Drawer;
 use kept::Kept;
@@ -124,7 +122,8 @@ struct RunHead {
 impl RunHead {
     fn of(drawer: &Drawer<'_>, kept: &Kept) -> Self {
         let words = drawer.words;
-        let [earlier, later] = kept.neighbours.map(|run| run.map(|run| drawer.asked.run(run, None)));
+        let [earlier, later] =
+            kept.neighbours.map(|run| run.map(|run| drawer.asked.run(run, None)));
         let reload = words::frame::words(drawer.asked.language).reload;
         let other = html! {
             p.pages {
@@ -189,9 +188,8 @@ impl Shown {
             }
         };
         let fits = LENGTHS.iter().map(|length| (*length, draw(*length)));
-        let fits = fits.into_iter().find(|(length, items)| {
-            items.0.len() <= room || *length == SHORTEST
-        });
+        let fits =
+            fits.into_iter().find(|(length, items)| items.0.len() <= room || *length == SHORTEST);
         let (length, items) = fits.unwrap_or_else(|| (SHORTEST, draw(SHORTEST)));
         Self { part, parts: parts.count(), range, length, items, places }
     }
@@ -200,7 +198,8 @@ impl Shown {
 /// The turn within which the part begins whose first item has this index.
 fn continued(drawer: &Drawer<'_>, first: usize) -> Markup {
     let items = &drawer.story.items;
-    let begins = |item: &&Item<'_>| matches!(item, Item::Turn(_) | Item::Heading(_) | Item::Opening(..));
+    let begins =
+        |item: &&Item<'_>| matches!(item, Item::Turn(_) | Item::Heading(_) | Item::Opening(..));
     let is_within = items.get(first).is_some_and(|item| !begins(&item)) && first > 0;
     let before = items.get(..first).unwrap_or_default().iter().rev().find(begins);
     let title = match before.filter(|_| is_within) {

@@ -79,7 +79,8 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be read.
     pub async fn latest_deployments(&self, most: u32) -> Result<Vec<DeploymentRow>> {
-        let sql = "SELECT * FROM deployments WHERE first_at IS NOT NULL ORDER BY number DESC LIMIT $1";
+        let sql =
+            "SELECT * FROM deployments WHERE first_at IS NOT NULL ORDER BY number DESC LIMIT $1";
         let rows = self.rows("list the deployments", sql, vec![number(most)]).await?;
         Ok(self.readable("a deployment", &rows, read))
     }

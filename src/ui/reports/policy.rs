@@ -41,7 +41,9 @@ mod tests {
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
     fn report(policy: &str) -> String {
-        format!("<!DOCTYPE html><html><head><meta charset=\"utf-8\">{BEFORE}{policy}\">{TITLE}x</title>")
+        format!(
+            "<!DOCTYPE html><html><head><meta charset=\"utf-8\">{BEFORE}{policy}\">{TITLE}x</title>"
+        )
     }
 
     #[test]
@@ -49,7 +51,9 @@ mod tests {
         assert_eq!(of_report(&report(&policy())), policy() + "; frame-ancestors 'none'");
         // That of an earlier version, with the hash of another style sheet.
         let hash = BASE64_STANDARD.encode([7; HASH]);
-        let earlier = format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'");
+        let earlier = format!(
+            "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"
+        );
         assert_eq!(of_report(&report(&earlier)), earlier + "; frame-ancestors 'none'");
     }
 
@@ -63,7 +67,10 @@ mod tests {
             "'sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=' https://example.org",
             "'sha256-\r\nx-injected: 1'",
         ] {
-            assert_eq!(of_report(&report(&format!("default-src 'none'; style-src {style}"))), NO_STYLE);
+            assert_eq!(
+                of_report(&report(&format!("default-src 'none'; style-src {style}"))),
+                NO_STYLE
+            );
         }
         assert_eq!(of_report(&report("script-src 'unsafe-inline'")), NO_STYLE);
         assert_eq!(of_report(""), NO_STYLE);

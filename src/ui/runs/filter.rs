@@ -66,10 +66,9 @@ impl Filter {
         }
         let (choices, deployments) = match asked.is_json {
             true => Default::default(),
-            false => (
-                journal.choices(SUGGESTED).await?,
-                journal.latest_deployments(DEPLOYMENTS).await?,
-            ),
+            false => {
+                (journal.choices(SUGGESTED).await?, journal.latest_deployments(DEPLOYMENTS).await?)
+            }
         };
         Ok(Self { runs, persona, choices, deployments })
     }

@@ -16,12 +16,7 @@ const MOST_RATINGS: usize = 8;
 const MOST_HINTS: usize = 4;
 
 /// A call in the page of its run, with texts of at most `most` bytes.
-pub(super) fn folded(
-    drawer: &Drawer<'_>,
-    call: &Call<'_>,
-    most: usize,
-    places: &Places,
-) -> Markup {
+pub(super) fn folded(drawer: &Drawer<'_>, call: &Call<'_>, most: usize, places: &Places) -> Markup {
     let id = call.number.map(|number| format!("call-{number}"));
     let texts = call.texts.as_ref();
     let input = texts.map(|texts| Excerpt::of(&texts.input, most.min(INPUT)));
@@ -132,12 +127,7 @@ fn facts(drawer: &Drawer<'_>, call: &Call<'_>) -> Markup {
 }
 
 /// The input or the result of a call: its beginning, and how long it is.
-fn part(
-    drawer: &Drawer<'_>,
-    title: &str,
-    excerpt: Option<Excerpt>,
-    whole: Option<&str>,
-) -> Markup {
+fn part(drawer: &Drawer<'_>, title: &str, excerpt: Option<Excerpt>, whole: Option<&str>) -> Markup {
     let excerpt = excerpt.filter(|excerpt| !excerpt.text.is_empty());
     html! {
         @if let (Some(excerpt), Some(whole)) = (excerpt, whole) {

@@ -171,9 +171,7 @@ fn rating(rating: &Rating<'_>) -> Value {
 
 /// What is neither a turn nor a call nor a rating.
 fn event(item: &Item<'_>, most: usize) -> Option<Value> {
-    let text = |kind: &str, text: &str, limit: usize| {
-        json!({"kind": kind, "text": excerpt(text, most.min(limit))})
-    };
+    let text = |kind: &str, text: &str, limit: usize| json!({"kind": kind, "text": excerpt(text, most.min(limit))});
     let money = |kind: &str, usd: Option<Usd>| json!({"kind": kind, "usd": usd.map(Usd::dollars)});
     let at = |at: &Timestamp| Value::from(at.to_string());
     Some(match item {

@@ -8,9 +8,7 @@ use crate::{
     agent::{observed, transcript::Transcript},
     domain::{Outcome, RunId, RunState},
     facts::{self, line},
-    journal::{
-        DeploymentRow, Journal, Part, Post, Result, RunFilter, RunRow, StoredStep,
-    },
+    journal::{DeploymentRow, Journal, Part, Post, Result, RunFilter, RunRow, StoredStep},
 };
 
 /// How many deployments are looked through for the versions of a run.

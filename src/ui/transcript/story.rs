@@ -428,4 +428,3 @@ fn of_step<'k>(call: &'k transcript::Call, kept: &'k Kept) -> Call<'k> {
 fn readable(text: &str) -> Cow<'_, str> {
     indented_json(text).map_or(Cow::Borrowed(text), Cow::Owned)
 }
-

@@ -103,7 +103,9 @@ impl Terms {
     pub(in crate::ui) fn blame(self, blame: Blame) -> &'static str {
         self.of(match blame {
             Blame::Product => ["das Produkt", "the product"],
-            Blame::Contract => ["der Vertrag: Schema und Prüfung", "the contract: schema and checks"],
+            Blame::Contract => {
+                ["der Vertrag: Schema und Prüfung", "the contract: schema and checks"]
+            }
             Blame::Infra => ["Netz oder Server", "network or server"],
             Blame::Model => ["das Modell", "the model"],
             Blame::Runner => ["der Runner", "the runner"],

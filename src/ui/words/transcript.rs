@@ -198,7 +198,9 @@ impl Words {
         let [prompt, cached, output] =
             [prompt, cached, output].map(|tokens| self.view().number(tokens));
         match self.is_german() {
-            true => format!("{prompt} Token gelesen ({cached} aus dem Cache), {output} geschrieben"),
+            true => {
+                format!("{prompt} Token gelesen ({cached} aus dem Cache), {output} geschrieben")
+            }
             false => format!("{prompt} tokens in ({cached} from the cache), {output} out"),
         }
     }
@@ -224,9 +226,9 @@ impl Words {
             true => format!(
                 "Es kam keine Antwort; berechnet wurde sie vielleicht trotzdem, mit bis zu {up_to}."
             ),
-            false => format!(
-                "No answer came; it may have been billed all the same, with up to {up_to}."
-            ),
+            false => {
+                format!("No answer came; it may have been billed all the same, with up to {up_to}.")
+            }
         }
     }
 
