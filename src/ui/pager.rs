@@ -36,8 +36,7 @@ impl Asked {
 
     /// The address of another part of this list.
     fn at(&self, place: &str, value: &str) -> String {
-        let changed = PLACES.map(|name| (name, (name == place).then_some(value)));
-        self.here_with_all(&changed)
+        self.here_without(&PLACES, &[(place, value)])
     }
 }
 

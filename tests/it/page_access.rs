@@ -88,9 +88,9 @@ impl Reader {
         header(&answer, "set-cookie").split_once(';').unwrap().0.to_owned()
     }
 
-    /// Whether the page is shown to a browser with this cookie.
+    /// Whether pages are shown to a browser with this cookie. The one with the calls has nothing to compute.
     async fn admits(&self, cookie: &str) -> bool {
-        self.get("/ui", &[("cookie", cookie)]).await.status() == StatusCode::OK
+        self.get("/ui/live", &[("cookie", cookie)]).await.status() == StatusCode::OK
     }
 }
 
@@ -168,14 +168,14 @@ async fn the_service_key_does_not_open_the_page_and_the_key_of_the_page_nothing_
     let answer = reader.get("/ui", &[("x-service-key", service_key)]).await;
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
     let bearer = format!("Bearer {service_key}");
-    let answer = reader.get("/ui", &[("authorization", &bearer)]).await;
+    let answer = reader.get("/ui/live", &[("authorization", &bearer)]).await;
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     let answer = reader.post("/ui/login", &format!("key={service_key}"), &[]).await;
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
 
     let (cookie, bearer) = (reader.log_in().await, format!("Bearer {KEY}"));
     let all = [("x-service-key", KEY), ("cookie", &*cookie), ("authorization", &*bearer)];
-    assert_eq!(reader.get("/ui", &all).await.status(), StatusCode::OK);
+    assert_eq!(reader.get("/ui/live", &all).await.status(), StatusCode::OK);
     let answer = reader.get("/control/status", &all).await;
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
 }
@@ -185,7 +185,7 @@ async fn a_program_sends_the_key_as_a_bearer_token() {
     let (_world, reader) = locked().await;
     let bearer = format!("Bearer {KEY}");
     let with_key = [("authorization", &*bearer)];
-    for path in ["/ui", "/ui.json", "/ui?lang=en"] {
+    for path in ["/ui/live", "/ui/live?lang=en"] {
         let answer = reader.get(path, &with_key).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         assert_eq!(answer.headers().get("set-cookie"), None);
@@ -194,7 +194,7 @@ async fn a_program_sends_the_key_as_a_bearer_token() {
         assert_eq!(reader.get(path, &with_key).await.status(), StatusCode::NOT_FOUND);
     }
     for wrong in ["Bearer", "Bearer x", "Basic a2V5", KEY] {
-        let answer = reader.get("/ui", &[("authorization", wrong)]).await;
+        let answer = reader.get("/ui/live", &[("authorization", wrong)]).await;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{wrong}");
         assert_eq!(header(&answer, "www-authenticate"), "Bearer");
         assert_eq!(json_of(answer).await["ok"], json!(false));
@@ -202,7 +202,7 @@ async fn a_program_sends_the_key_as_a_bearer_token() {
     // Who is logged in may have a proxy in front that has a login of its own.
     let cookie = reader.log_in().await;
     let both = [("authorization", "Basic a2V5"), ("cookie", &*cookie)];
-    assert_eq!(reader.get("/ui", &both).await.status(), StatusCode::OK);
+    assert_eq!(reader.get("/ui/live", &both).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
@@ -235,12 +235,11 @@ async fn programs_are_told_that_they_need_a_key_and_browsers_are_led_to_the_logi
 async fn without_a_key_the_page_is_open_to_this_machine_and_closed_to_other_sites() {
     let world = Setup::default().start().await;
     let reader = Reader::of(&world.url);
-    let page = reader.get("/ui", &[]).await;
+    let page = reader.get("/ui/live", &[]).await;
     assert_eq!(page.status(), StatusCode::OK);
     let page = page.text().await.unwrap();
     assert!(!page.contains("/ui/logout"), "{page}");
     for (path, status) in [
-        ("/ui.json", StatusCode::OK),
         ("/ui/style.css", StatusCode::OK),
         ("/ui/ui.js", StatusCode::OK),
         ("/ui/no/such/page", StatusCode::NOT_FOUND),

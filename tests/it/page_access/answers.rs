@@ -57,7 +57,7 @@ async fn pages_are_only_read() {
             }
         }
     }
-    for path in ["/ui", "/ui/login", "/ui/style.css", "/ui/ui.js"] {
+    for path in ["/ui/live", "/ui/login", "/ui/style.css", "/ui/ui.js"] {
         let body = reader.get(path, &with_key).await.bytes().await.unwrap();
         let head = reader.send(Method::HEAD, path, &with_key).await;
         assert_eq!(head.status(), StatusCode::OK);
@@ -105,7 +105,7 @@ async fn each_answer_under_ui_has_the_headers_that_keep_it_to_itself() {
 async fn odd_headers_open_nothing_and_break_nothing() {
     let (world, reader) = locked().await;
     let cookie = reader.log_in().await;
-    let (line, host) = (&b"GET /ui HTTP/1.1"[..], &b"Host: localhost"[..]);
+    let (line, host) = (&b"GET /ui/live HTTP/1.1"[..], &b"Host: localhost"[..]);
     let good = format!("Cookie: {cookie}");
     let good = good.as_bytes();
     let many = b"Cookie: mana_ui=1.2; mana_ui=".repeat(500);

@@ -45,7 +45,7 @@ async fn a_login_gives_a_cookie_that_a_logout_takes_away() {
     assert_eq!(expiry, (monday + SignedDuration::from_hours(12)).as_second().to_string());
     assert!(signature.len() == 64 && signature.bytes().all(|b| b.is_ascii_hexdigit()));
 
-    let page = reader.get("/ui", &[("cookie", cookie)]).await;
+    let page = reader.get("/ui/live", &[("cookie", cookie)]).await;
     assert_eq!(page.status(), StatusCode::OK);
     let page = page.text().await.unwrap();
     assert!(page.contains("action=\"/ui/logout\""), "{page}");

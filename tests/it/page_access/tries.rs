@@ -13,7 +13,7 @@ async fn after_five_wrong_keys_an_address_waits_and_others_do_not() {
     let (right, wrong) = ([("authorization", &*bearer)], [("authorization", "Bearer wrong")]);
     let cookie = reader.log_in().await;
     for n in 0..5 {
-        assert_eq!(reader.get("/ui", &right).await.status(), StatusCode::OK);
+        assert_eq!(reader.get("/ui/live", &right).await.status(), StatusCode::OK);
         let status = match n % 2 {
             0 => reader.get("/ui.json", &wrong).await.status(),
             _ => reader.post("/ui/login", "key=wrong", &[]).await.status(),
@@ -42,7 +42,7 @@ async fn after_five_wrong_keys_an_address_waits_and_others_do_not() {
     let elsewhere = [("x-forwarded-for", "10.0.0.1"), ("authorization", &*bearer)];
     assert_eq!(reader.get("/ui", &elsewhere).await.status(), StatusCode::TOO_MANY_REQUESTS);
     let other = Reader { client: client_at([127, 0, 0, 2]), url: reader.url.clone() };
-    assert_eq!(other.get("/ui", &right).await.status(), StatusCode::OK);
+    assert_eq!(other.get("/ui/live", &right).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]

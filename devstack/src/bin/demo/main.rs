@@ -3,7 +3,6 @@
 mod options;
 mod progress;
 mod report;
-mod story;
 mod weeks;
 
 use std::{error::Error, process::ExitCode, time::Duration};

@@ -10,7 +10,12 @@ use std::{
 };
 
 use calendar::Calendar;
-use devstack::{Devstack, catalog, claude::ClaudeOptions, clock::Clock as PeerClock};
+use devstack::{
+    Devstack, catalog,
+    claude::ClaudeOptions,
+    clock::Clock as PeerClock,
+    story::{self, Event},
+};
 use found::Found;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use mana_persona_runner::{
@@ -19,10 +24,7 @@ use mana_persona_runner::{
     domain::{Week, derive_password},
 };
 
-use crate::{
-    SEED_SECRET, config, fire_tick,
-    story::{self, Event},
-};
+use crate::{SEED_SECRET, config, fire_tick};
 
 /// The zone of the journal: its dates are the days, and its Monday at six is when the report is written.
 const ZONE: &str = "Europe/Berlin";
