@@ -8,6 +8,7 @@ mod access;
 mod asked;
 mod days;
 mod frame;
+mod frictions;
 mod front;
 mod headers;
 mod link;
@@ -132,6 +133,9 @@ pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
     let pages = Router::new()
         .route("/ui", page(front::show))
         .route("/ui.json", page(front::show))
+        .route("/ui/frictions", page(frictions::list))
+        .route("/ui/frictions.json", page(frictions::list))
+        .route("/ui/frictions/{id}", page(frictions::show))
         .route("/ui/live", page(live::show))
         .route("/ui/reports", page(reports::list))
         .route("/ui/reports/{file}", page(reports::show))
