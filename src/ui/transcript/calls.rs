@@ -10,6 +10,8 @@ use super::{
 };
 use crate::{agent::transcript::Came, domain::clipped_line, report::view::languages};
 
+/// The longest beginning of an error beside the name of its tool, in characters.
+const ERROR: usize = 90;
 /// How many ratings of a call are named.
 const MOST_RATINGS: usize = 8;
 /// How many hints of a call are shown.
@@ -80,7 +82,14 @@ fn summary(drawer: &Drawer<'_>, call: &Call<'_>) -> Markup {
         @if let Some(latency) = call.latency.filter(|_| call.came == Came::Back) {
             " " span.grey { (drawer.terms.took(latency)) }
         }
+        @if let Some(error) = error(call) { " " span.seen { bdi { (error) } } }
     }
+}
+
+/// The beginning of the error of a failed call.
+fn error(call: &Call<'_>) -> Option<String> {
+    let texts = call.texts.as_ref().filter(|_| call.came == Came::Back && !call.is_ok)?;
+    Some(clipped_line(&texts.result, ERROR)).filter(|error| !error.is_empty())
 }
 
 /// How a call ended.

@@ -22,6 +22,7 @@ pub(in crate::ui) struct Words {
     pub(in crate::ui) refused_once: &'static str,
 
     // What is known of the run.
+    pub(in crate::ui) details: &'static str,
     pub(in crate::ui) about: &'static str,
     pub(in crate::ui) persona: &'static str,
     pub(in crate::ui) came_to: &'static str,

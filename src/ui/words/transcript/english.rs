@@ -12,6 +12,7 @@ pub(super) const WORDS: Words = Words {
     rating_owed: "The run was stopped after its day; its ratings will still be asked for.",
     refused_once: "mana-auth refused rows of this run for good; they are no longer kept.",
 
+    details: "Settings and id",
     about: "About the run",
     persona: "Persona",
     came_to: "Came to",
