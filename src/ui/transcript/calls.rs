@@ -8,7 +8,9 @@ use super::{
     parts::Places,
     story::{Call, Texts},
 };
-use crate::{agent::transcript::Came, domain::clipped_line, report::view::languages};
+use crate::{
+    agent::transcript::Came, domain::clipped_line, report::view::languages, ui::words::frictions,
+};
 
 /// The longest beginning of an error beside the name of its tool, in characters.
 const ERROR: usize = 90;
@@ -82,7 +84,7 @@ fn summary(drawer: &Drawer<'_>, call: &Call<'_>) -> Markup {
         @if let Some(latency) = call.latency.filter(|_| call.came == Came::Back) {
             " " span.grey { (drawer.terms.took(latency)) }
         }
-        @if let Some(error) = error(call) { " " span.seen { bdi { (error) } } }
+        @if let Some(error) = error(call) { " · " span.seen { bdi { (error) } } }
     }
 }
 
@@ -115,8 +117,9 @@ fn facts(drawer: &Drawer<'_>, call: &Call<'_>) -> Markup {
     let mut told = Vec::new();
     told.extend(call.at.map(|at| drawer.times.second(at)));
     if let Some(cause) = call.cause {
-        told.push(format!("{}: {}", words.cause, drawer.terms.cause(cause)));
-        told.push(format!("{}: {}", words.blame, drawer.terms.blame(cause.blame())));
+        let frictions = frictions::words(drawer.asked.language);
+        told.push(frictions.why(cause).to_owned());
+        told.push(format!("{} {}", frictions.blame, frictions.blame_of(cause.blame())));
     }
     told.extend(call.next.map(|next| format!("{}: {}", words.next, view.next(next))));
     if call.tries > 1 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    domain::{Blame, Cause, Label, Language, Outcome, RunState, Stage, Usd, clipped_line},
+    domain::{Cause, Label, Language, Outcome, RunState, Stage, Usd, clipped_line},
     report::view::{languages, words::Words},
 };
 
@@ -81,7 +81,7 @@ impl Terms {
         self.of(words).to_owned()
     }
 
-    /// Why a call failed.
+    /// Why a call failed, in a few words; `words::frictions` has a sentence.
     pub(in crate::ui) fn cause(self, cause: Cause) -> &'static str {
         self.of(match cause {
             Cause::Handler => ["Fehler des Werkzeugs", "error of the tool"],

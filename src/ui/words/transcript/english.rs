@@ -65,8 +65,6 @@ pub(super) const WORDS: Words = Words {
     ran_or_not: "no result: whether it ran is unknown",
     not_made_yet: "not called yet",
     not_made: "not called",
-    cause: "Cause",
-    blame: "to blame",
     next: "then",
     friction: "friction",
     tries: "tries",

@@ -65,8 +65,6 @@ pub(super) const WORDS: Words = Words {
     ran_or_not: "kein Ergebnis: ungewiss, ob es lief",
     not_made_yet: "noch nicht aufgerufen",
     not_made: "nicht aufgerufen",
-    cause: "Ursache",
-    blame: "verantwortlich",
     next: "danach",
     friction: "Reibung",
     tries: "Versuche",
