@@ -37,7 +37,11 @@ pub use backend::FILE_NAME;
 use backend::{
     Backend, Row, Snapshot, Sql, Statement, Value, failed, number, optional, rows_of, text, time,
 };
-pub use browse::{FoundRun, LiveCall, LiveCalls, Page, Part, Position, Revision, RunFilter};
+pub use browse::{
+    Choices, DayHits, FoundRun, KnownPersona, LiveCall, LiveCalls, OwnRating, Page, Part,
+    PersonaHits, PersonaRun, Position, Rated, RatingFilter, Revision, RunFilter, RunRating, Sample,
+    StoredRating, ToolSample,
+};
 pub use control::Key;
 pub(crate) use control::{
     BUDGETS, BudgetReached, FITTING_SECRET, PAUSE, Pause, PauseMode, REFUSED_TRIES,
@@ -48,11 +52,11 @@ pub use facts::{
     persona_line,
 };
 pub use ledger::{Booking, Books, Cap, NoRoom, Spending, UnfinishedBooks};
-pub use outbox::{Post, PostKey, PostKind};
-pub use reports::{NewReport, PostState, ReportPost, StoredReport};
-pub(crate) use runs::CANCELLED;
-pub use runs::{EndedRun, HeldBack, NewRun, RunRow, RunSettings};
-pub use steps::NewStep;
+pub use outbox::{OutboxDepth, Post, PostKey, PostKind};
+pub use reports::{ListedReport, NewReport, PostState, ReportPost, StoredReport};
+pub(crate) use runs::{CANCELLED, has_lost_rows};
+pub use runs::{EndedRun, HeldBack, KeptSettings, NewRun, RunRow, RunSettings};
+pub use steps::{NewStep, StoredStep};
 
 /// Longest time of an operation, with the time that it waits for the connection.
 const LIMIT: Duration = Duration::from_secs(15);

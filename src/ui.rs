@@ -6,14 +6,23 @@
 
 mod access;
 mod asked;
+mod compare;
+mod days;
 mod frame;
+mod frictions;
 mod front;
 mod headers;
 mod link;
 mod live;
+mod modules;
 mod overviews;
+mod pager;
+mod personas;
+mod reports;
+mod runs;
 mod sign_in;
 mod times;
+mod transcript;
 mod trouble;
 mod words;
 
@@ -31,7 +40,7 @@ use maud::Markup;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::{domain::Language, journal::Journal, runner::Fleet};
+use crate::{domain::Language, facts::window::Days, journal::Journal, runner::Fleet};
 use access::Access;
 use asked::Asked;
 pub(crate) use headers::with_headers;
@@ -41,6 +50,9 @@ use trouble::Trouble;
 
 const STYLE: &str = concat!(include_str!("report/html/base.css"), include_str!("ui/style.css"));
 const SCRIPT: &str = include_str!("ui/ui.js");
+const ICON: &str = include_str!("ui/icon.svg");
+/// The days that a page shows if the request names none; only the first page has others.
+const USUAL_DAYS: Days = Days::Last(28);
 
 /// What the pages show, and from where.
 #[derive(Debug)]
@@ -126,7 +138,24 @@ pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
     let pages = Router::new()
         .route("/ui", page(front::show))
         .route("/ui.json", page(front::show))
+        .route("/ui/frictions", page(frictions::list))
+        .route("/ui/frictions.json", page(frictions::list))
+        .route("/ui/frictions/{id}", page(frictions::show))
         .route("/ui/live", page(live::show))
+        .route("/ui/modules", page(modules::list))
+        .route("/ui/modules.json", page(modules::list))
+        .route("/ui/modules/{module}", page(modules::show))
+        .route("/ui/personas", page(personas::list))
+        .route("/ui/personas.json", page(personas::list))
+        .route("/ui/personas/{id}", page(personas::show))
+        .route("/ui/compare", page(compare::show))
+        .route("/ui/compare.json", page(compare::show))
+        .route("/ui/reports", page(reports::list))
+        .route("/ui/reports/{file}", page(reports::show))
+        .route("/ui/runs", page(runs::show))
+        .route("/ui/runs.json", page(runs::show))
+        .route("/ui/runs/{id}", page(transcript::show))
+        .route("/ui/runs/{id}/calls/{number}", page(transcript::call))
         .route("/ui/", get(async || Redirect::to("/ui")))
         .route("/ui/{*path}", page(async |_, _| Err(Trouble::NotFound)))
         // The guard refuses other methods already. But the router of `server` would put its own answer in the place of a
@@ -135,7 +164,8 @@ pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
         .route_layer(middleware::from_fn_with_state(ui.clone(), access::guard));
     let open = sign_in::routes()
         .route("/ui/style.css", asset("text/css; charset=utf-8", STYLE))
-        .route("/ui/ui.js", asset("text/javascript; charset=utf-8", SCRIPT));
+        .route("/ui/ui.js", asset("text/javascript; charset=utf-8", SCRIPT))
+        .route("/ui/icon.svg", asset("image/svg+xml", ICON));
     pages.merge(open).with_state(ui)
 }
 

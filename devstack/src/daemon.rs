@@ -42,8 +42,8 @@ pub struct Daemon {
 struct Log(Arc<Mutex<VecDeque<String>>>);
 
 impl Daemon {
-    /// Starts `program` on a free port with these environment variables and no others, and waits until it is
-    /// healthy.
+    /// Starts `program` with these environment variables and no others, and waits until it is healthy. Unless they name
+    /// a PORT, it listens on a free one.
     ///
     /// # Errors
     /// When the process cannot be started, ends early or is not healthy in time.
@@ -59,8 +59,8 @@ impl Daemon {
         let started = Instant::now();
         let mut child = Command::new(program)
             .env_clear()
-            .envs(variables)
             .env("PORT", "0")
+            .envs(variables)
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;

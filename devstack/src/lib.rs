@@ -9,6 +9,8 @@
 pub mod auth;
 pub mod catalog;
 pub mod chance;
+#[cfg(feature = "browser")]
+pub mod chromium;
 pub mod claude;
 pub mod clock;
 pub mod daemon;
@@ -20,6 +22,7 @@ pub mod mcp;
 pub mod picture;
 pub mod product;
 pub mod recorder;
+pub mod story;
 pub mod webhook;
 pub mod wire;
 pub mod worlds;

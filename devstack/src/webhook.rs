@@ -76,8 +76,16 @@ fn is_report(body: &Value) -> bool {
 
 /// Whether a chat would call somebody or make a link.
 fn is_active(text: &str) -> bool {
-    let calls = text.split('@').skip(1).any(|name| name.starts_with(char::is_alphanumeric));
-    calls || ["<", ">", "](", "://"].iter().any(|active| text.contains(active))
+    let follows = |(c, next): (char, char)| match c {
+        '@' | '~' | '#' | '&' | ':' => next != '\u{200b}' && !next.is_whitespace(),
+        ']' => "([:".contains(next),
+        _ => false,
+    };
+    let has_host = text.to_ascii_lowercase().match_indices("www.").any(|(at, host)| {
+        text[at + host.len()..]
+            .starts_with(|next: char| next != '\u{200b}' && !next.is_whitespace())
+    });
+    has_host || text.contains(['<', '>']) || text.chars().zip(text.chars().skip(1)).any(follows)
 }
 
 /// What people see of a text.
@@ -90,6 +98,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_a_chat_acts_on_is_active() {
+        for active in ["@all", "~x", "#x", "&lt;", ":x:", "a://b", "WWW.x", "](", "<", ">"] {
+            assert!(is_active(active), "{active}");
+        }
+        assert!(!is_active("a: 1.200 todo.list of 5.000. @ ~ # & [4] @\u{200b}a"));
+    }
 
     #[test]
     fn only_a_report_with_its_sentence_and_the_link_to_its_page_is_taken() {

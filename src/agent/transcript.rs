@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Called, CalledTool, Day, MainTurn, Step, rating, replay::Replay};
 use crate::{
-    clients::claude::{Reply, ToolUse, sendable_id},
+    clients::claude::{Block, Reply, ResultBlock, ToolUse, sendable_id},
     domain::{Redactor, Usd},
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Transcript {
     /// When the model request under way was sent.
     asked_at: Option<Timestamp>,
     questions: usize,
+    /// How many calls of earlier turns have a result.
+    calls_before: usize,
 }
 
 /// An event of a run.
@@ -52,6 +54,8 @@ pub(crate) struct Turn {
     pub is_rating: bool,
     /// The number of the reply in the rating turn or the main turn, from 1.
     pub number: usize,
+    /// When the reply came.
+    pub at: Timestamp,
     /// How long the answer took. `None` if the journal has no `Asking` for the reply.
     pub took: Option<Duration>,
     pub reply: Reply,
@@ -59,15 +63,96 @@ pub(crate) struct Turn {
     pub calls: Vec<Call>,
 }
 
+/// What the model said in a reply.
+#[derive(Debug)]
+pub(crate) enum Said<'a> {
+    Words(&'a str),
+    Call(&'a Call),
+}
+
 /// A tool call and its state.
 #[derive(Debug)]
 pub(crate) struct Call {
+    /// The number of the call in the run, from 1. `None` if the call was not begun.
+    pub number: Option<u32>,
     /// The `tool_use` block of the model.
     pub asked: ToolUse,
     /// The tool. `None` if the call was not begun, or was not made because the server was away.
     pub tool: Option<CalledTool>,
     /// The result. `None` if the call has none.
     pub called: Option<Called>,
+}
+
+/// How far a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// It has a result.
+    Back,
+    /// It is under way.
+    NotBackYet,
+    /// The process died during the call: whether it ran is unknown.
+    Unknown,
+    /// It will be made.
+    NotMadeYet,
+    /// It was never made.
+    NotMade,
+}
+
+/// A part of a result, as people see it.
+#[derive(Debug)]
+pub(crate) enum Shown<'a> {
+    Text(&'a str),
+    /// An image or a PDF: its type and its size in bytes.
+    Attachment(&'a str, usize),
+}
+
+impl Turn {
+    /// The texts and the calls of the reply, in order. Blank texts are left out.
+    pub(crate) fn said(&self) -> impl Iterator<Item = Said<'_>> {
+        let mut calls = self.calls.iter();
+        self.reply.blocks.iter().filter_map(move |block| match block {
+            Block::Text(text) if !text.trim().is_empty() => Some(Said::Words(text)),
+            Block::ToolUse(_) => calls.next().map(Said::Call),
+            _ => None,
+        })
+    }
+}
+
+impl Call {
+    /// How far the call has come. `goes_on` says that further steps of the run may follow.
+    pub(crate) fn came(&self, goes_on: bool) -> Came {
+        match (&self.called, self.tool.is_some(), goes_on) {
+            (Some(_), _, _) => Came::Back,
+            (None, true, true) => Came::NotBackYet,
+            (None, true, false) => Came::Unknown,
+            (None, false, true) => Came::NotMadeYet,
+            (None, false, false) => Came::NotMade,
+        }
+    }
+
+    /// The input. A call whose reply was cut off may have none.
+    pub(crate) fn input(&self) -> &str {
+        match self.asked.input.get() {
+            "null" => "{}",
+            input => input,
+        }
+    }
+}
+
+impl Called {
+    /// The parts of the result. For a failed call without a result that is its error.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = Shown<'_>> {
+        let error = self.record.error.as_deref().filter(|_| self.content.is_empty());
+        let content = self.content.iter().map(|block| {
+            let (kind, data) = match block {
+                ResultBlock::Text(text) => return Shown::Text(text),
+                ResultBlock::Image { media_type, data } => (&**media_type, data),
+                ResultBlock::Pdf { data } => ("PDF", data),
+            };
+            Shown::Attachment(kind, data.len() * 3 / 4)
+        });
+        content.chain(error.map(Shown::Text))
+    }
 }
 
 impl Transcript {
@@ -107,6 +192,12 @@ impl Transcript {
     /// The calls of the main turn that have a result.
     pub(crate) fn calls(&self) -> impl Iterator<Item = &Called> {
         self.turns().flat_map(|turn| &turn.calls).filter_map(|call| call.called.as_ref())
+    }
+
+    /// The numbers of turns, calls with a result, and failed calls of the main turn.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        let failed = self.calls().filter(|called| called.record.error.is_some());
+        (self.turns().count(), self.calls().count(), failed.count())
     }
 
     fn take(&mut self, step: Step, at: Timestamp) {
@@ -163,17 +254,18 @@ impl Transcript {
         let took = self.asked_at.take().map(|since| at.duration_since(since));
         let took = took.map(|took| took.try_into().unwrap_or_default());
         let is_rating = self.replay.ended.is_some();
+        self.calls_before = self.calls().count();
         let day = self.replay.day.as_ref();
         // The day's calls have the ids under which their results are stored.
         let mut asked = day.map(Day::asked).unwrap_or_default().iter();
         let calls = reply.tool_uses().map(|call| {
             let asked = asked.next().unwrap_or(call).clone();
-            Call { asked, tool: None, called: None }
+            Call { number: None, asked, tool: None, called: None }
         });
         let calls = calls.collect();
         let of_rating = || self.replay.rating_replies().count();
         let number = day.map_or_else(of_rating, |day| day.replies() as usize);
-        Part::Turn(Turn { is_rating, number, took, reply, calls })
+        Part::Turn(Turn { is_rating, number, at, took, reply, calls })
     }
 
     /// Sets the state of a call of the last turn.
@@ -181,7 +273,12 @@ impl Transcript {
         let id = sendable_id(id);
         let is_turn = |part: &&mut Part| matches!(part, Part::Turn(_));
         let Some(Part::Turn(turn)) = self.parts.iter_mut().rfind(is_turn) else { return };
-        if let Some(call) = turn.calls.iter_mut().find(|call| call.asked.id == id) {
+        let mut calls = turn.calls.iter_mut().enumerate();
+        if let Some((index, call)) = calls.find(|(_, call)| call.asked.id == id) {
+            // A call without a result gets the number that its result will have.
+            let next = u32::try_from(self.calls_before + index + 1).ok();
+            let begun = tool.as_ref().and(next);
+            call.number = called.as_ref().map_or(begun, |called| Some(called.record.number));
             (call.tool, call.called) = (tool, called);
         }
     }
@@ -201,7 +298,14 @@ mod tests {
         assert!(!transcript.parts.iter().any(|part| matches!(part, Part::Unreadable(..))));
         assert_eq!(transcript.turns().map(|turn| turn.number).collect::<Vec<_>>(), [1, 2, 3]);
         let numbers: Vec<_> = transcript.calls().map(|called| called.record.number).collect();
-        assert_eq!(numbers, [1, 2, 4]);
+        assert_eq!((transcript.counts(), &*numbers), ((3, 3, 2), &[1, 2, 4][..]));
+        // Of the calls of a turn, the first and the last were not begun.
+        let calls = transcript.turns().flat_map(|turn| &turn.calls);
+        let calls: Vec<_> = calls.map(|call| (call.number, call.came(false))).collect();
+        let (back, not_made) = (Came::Back, Came::NotMade);
+        let expected =
+            [(Some(1), back), (Some(2), back), (None, not_made), (Some(4), back), (None, not_made)];
+        assert_eq!(calls, expected);
         let last_parts = transcript.parts.iter().rev().take(4).collect::<Vec<_>>();
         let [
             Part::Unanswered(Some(_)),

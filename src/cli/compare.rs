@@ -46,6 +46,6 @@ fn answer(facts: Builder, asked: &Compare) -> Result<Answer, CliError> {
         Overall::NothingWorse => (0, true),
         Overall::NotComparable | Overall::NothingTestable => (without, false),
     };
-    let remark = (!has_answer).then(|| page::sentence(&window, &comparison));
+    let remark = (!has_answer).then(|| page::sentence(&comparison));
     Ok(Answer { text, ending: Ending { code, remark }, ..Answer::default() })
 }

@@ -71,7 +71,7 @@ pub(super) fn persona(run: &RunRow) -> &str {
 /// failed, or its rows may have been refused for good; this shows "failed" or "refused" then.
 pub(super) fn state(run: &RunRow, is_refused: bool) -> &'static str {
     match (run.state, run.stage.as_str()) {
-        (RunState::Finished, "post_actions" | "post_feedback") => "refused",
+        _ if run.has_lost_rows() => "refused",
         (RunState::Finished, _) if is_refused => "refused",
         (RunState::Finished, stage) if stage != Stage::Done.as_str() => "failed",
         (state, _) => state.as_str(),
@@ -97,6 +97,5 @@ pub(super) fn counts(run: &RunRow, transcript: &Transcript) -> (usize, usize, us
     if run.state != RunState::Running {
         return (run.replies as usize, run.calls, run.call_errors);
     }
-    let failed = transcript.calls().filter(|called| called.record.error.is_some());
-    (transcript.turns().count(), transcript.calls().count(), failed.count())
+    transcript.counts()
 }

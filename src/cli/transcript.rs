@@ -8,9 +8,8 @@ use crate::{
         call::CalledTool,
         day_end::{DayEnd, How},
         step::{Step, TurnOpening},
-        transcript::{Call, Part, Transcript, Turn},
+        transcript::{Call, Came, Part, Said, Shown, Transcript, Turn},
     },
-    clients::claude::{Block, ResultBlock},
     domain::ModuleRating,
     journal::{Journal, Result, RunRow, RunState},
 };
@@ -90,7 +89,7 @@ pub(super) fn print(page: &mut Page, part: &Part, is_running: bool) {
 }
 
 fn print_turn(page: &mut Page, turn: &Turn, is_running: bool) {
-    let Turn { is_rating, number, took, reply, calls } = turn;
+    let Turn { is_rating, number, took, reply, .. } = turn;
     let title = if *is_rating { "Rating, answer" } else { "Turn" };
     let took = took.map(|took| format!("{:.1} s, ", took.as_secs_f64())).unwrap_or_default();
     let end = match &reply.refusal {
@@ -108,34 +107,27 @@ fn print_turn(page: &mut Page, turn: &Turn, is_running: bool) {
         // The text of a rating answer is JSON, which is printed as ratings below.
         return;
     }
-    let mut calls = calls.iter();
-    for block in &reply.blocks {
-        match block {
-            Block::Text(text) if !text.trim().is_empty() => page.text(2, text, WORDS),
-            Block::ToolUse(_) => {
-                calls.next().into_iter().for_each(|it| print_call(page, it, is_running))
-            }
-            _ => {}
+    for said in turn.said() {
+        match said {
+            Said::Words(text) => page.text(2, text, WORDS),
+            Said::Call(call) => print_call(page, call, is_running),
         }
     }
 }
 
-fn print_call(page: &mut Page, Call { asked, tool, called }: &Call, is_running: bool) {
-    page.line(&match tool {
+fn print_call(page: &mut Page, call: &Call, is_running: bool) {
+    page.line(&match &call.tool {
         Some(CalledTool::Listed(name)) => format!("  → {}", cell(name.as_str(), NAME)),
         Some(CalledTool::Invented(name)) => format!("  → {} (no such tool)", cell(name, NAME)),
-        None => format!("  → {}", cell(&asked.name, NAME)),
+        None => format!("  → {}", cell(&call.asked.name, NAME)),
     });
-    // A call whose reply was cut off may have no input.
-    let input = asked.input.get();
-    let input = if input == "null" { "{}" } else { input };
-    page.text(6, &readable(input), INPUT);
-    let Some(called) = called else {
-        return page.line(match (tool.is_some(), is_running) {
-            (true, true) => "    ← no result yet",
-            (true, false) => "    ← no result: whether it ran is unknown",
-            (false, true) => "    ← not called yet",
-            (false, false) => "    ← not called",
+    page.text(6, &readable(call.input()), INPUT);
+    let Some(called) = &call.called else {
+        return page.line(match call.came(is_running) {
+            Came::NotBackYet => "    ← no result yet",
+            Came::Back | Came::Unknown => "    ← no result: whether it ran is unknown",
+            Came::NotMadeYet => "    ← not called yet",
+            Came::NotMade => "    ← not called",
         });
     };
     let record = &called.record;
@@ -145,19 +137,13 @@ fn print_call(page: &mut Page, Call { asked, tool, called }: &Call, is_running: 
         (Some(_), true) => "error, outcome unknown",
     };
     page.line(&format!("    ← call {}: {how}, {} ms", record.number, record.latency.as_millis()));
-    for block in &called.content {
-        let (kind, data) = match block {
-            ResultBlock::Text(text) => {
-                page.text(6, &readable(text), RESULT);
-                continue;
+    for part in called.shown() {
+        match part {
+            Shown::Text(text) => page.text(6, &readable(text), RESULT),
+            Shown::Attachment(kind, bytes) => {
+                page.line(&format!("      [{}, {} bytes]", cell(kind, NAME), grouped(bytes)));
             }
-            ResultBlock::Image { media_type, data } => (cell(media_type, NAME), data),
-            ResultBlock::Pdf { data } => ("PDF".to_owned(), data),
-        };
-        page.line(&format!("      [{kind}, {} bytes]", grouped(data.len() * 3 / 4)));
-    }
-    if let (Some(error), true) = (&record.error, called.content.is_empty()) {
-        page.text(6, error, RESULT);
+        }
     }
 }
 

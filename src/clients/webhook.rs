@@ -126,12 +126,42 @@ fn message(report: &str, link: Option<String>) -> Option<String> {
     serde_json::to_string(&Message { text: chat_text(&sentence), link, report }).ok()
 }
 
-/// The sentence as a text that calls nobody and links to nothing in a chat. A chat acts on `<!channel>`, `@all` and links,
-/// and the sentence may have names and error texts of the product.
+/// An invisible space.
+const BREAK: char = '\u{200b}';
+
+/// The sentence as a text that calls nobody and links to nothing in a chat: the sentence may have names and error texts of
+/// the product, and a chat acts on `<!channel>`, `@all`, `~channel`, `#tag`, `:emoji:`, `[a](b)` and `www.` as on a
+/// URL. Angle brackets become others, and [`BREAK`] follows what such a mark begins with.
 fn chat_text(sentence: &str) -> String {
-    let inert =
-        [("<", "‹"), (">", "›"), ("@", "@\u{200b}"), ("](", "]\u{200b}("), ("://", ":\u{200b}//")];
-    inert.iter().fold(sentence.to_owned(), |text, (active, inert)| text.replace(active, inert))
+    let mut text = String::with_capacity(sentence.len() + sentence.len() / 8);
+    let mut rest = sentence.chars().peekable();
+    while let Some(c) = rest.next() {
+        text.push(match c {
+            '<' => '‹',
+            '>' => '›',
+            c => c,
+        });
+        if rest.peek().is_some_and(|next| !next.is_whitespace() && ends_with_mark(&text, *next)) {
+            text.push(BREAK);
+        }
+    }
+    text
+}
+
+/// Whether what a chat acts on begins at the end of `text`, or ends its beginning there; `next` follows.
+fn ends_with_mark(text: &str, next: char) -> bool {
+    const HOST: &str = "www.";
+    let is_host = || {
+        let end = text.len().checked_sub(HOST.len()).and_then(|start| text.get(start..));
+        end.is_some_and(|end| end.eq_ignore_ascii_case(HOST))
+    };
+    match text.chars().next_back() {
+        Some('@' | '~' | '#' | '&' | ':') => true,
+        Some('.') => is_host(),
+        // A link or its definition.
+        Some(']') => matches!(next, '(' | '[' | ':'),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +173,7 @@ mod tests {
         http::{HeaderMap, StatusCode, Uri},
         routing::post as post_route,
     };
+    use proptest::prelude::*;
     use serde_json::{Value, json};
     use tokio::{net::TcpListener, sync::mpsc};
 
@@ -213,18 +244,50 @@ mod tests {
 
     #[test]
     fn a_text_calls_nobody_and_links_to_nothing() {
-        let report =
-            json!({"sentence": "<!channel> <@U1> @all [a](b) ![a](b) <https://x|y> http://x"});
+        for (sentence, expected) in [
+            ("<!channel> <@U1> @all", "‹!channel› ‹@|U1› @|all"),
+            ("~town-square #tag ~~a~~", "~|town-square #|tag ~|~|a~|~"),
+            (":+1: &commat;all &#64;all", ":|+1: &|commat;all &|#|64;all"),
+            ("[a](b) ![a](b) [a][b] [b]: c", "[a]|(b) ![a]|(b) [a]|[b] [b]|: c"),
+            ("http://x <https://x/y>", "http:|//x ‹https:|//x/y›"),
+            ("mailto:a@b.example tel:1", "mailto:|a@|b.example tel:|1"),
+            ("WWW.x https://www.x todo.list", "WWW.|x https:|//www.|x todo.list"),
+        ] {
+            assert_eq!(chat_text(sentence).replace(BREAK, "|"), expected);
+        }
+    }
+
+    #[test]
+    fn an_ordinary_text_stays_as_it_is_and_programs_get_any_as_it_is() {
+        for ordinary in
+            ["F-K3QA hurts most: 3 of 5 runs, new since 1.5.0 (D-2).", "1.200 [44–77 %] a@ ] & #"]
+        {
+            assert_eq!(chat_text(ordinary), ordinary);
+        }
+        let report = json!({"sentence": "todo.list <@U1>"});
         let body: Value =
             serde_json::from_str(&message(&report.to_string(), None).unwrap()).unwrap();
-        let text = body["text"].as_str().unwrap();
-        assert_eq!(
-            text.replace('\u{200b}', "|"),
-            "‹!channel› ‹@|U1› @|all [a]|(b) ![a]|(b) ‹https:|//x|y› http:|//x"
-        );
-        assert_eq!(body["report"], report, "programs get the sentence as it is");
-        let harmless = "„todo.list“ (F-K3QA) hurts most: 3 of 5 runs, a@ or ] or :/";
-        assert_eq!(chat_text(harmless), harmless.replace('@', "@\u{200b}"));
+        assert_eq!(body["text"], "todo.list ‹@\u{200b}U1›");
+        assert_eq!(body["report"], report);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_chat_acts_on_is_left(sentence in r"[a1@~#&:.<>\[\]()/ wW]{0,40}") {
+            let text = chat_text(&sentence);
+            prop_assert!(!text.contains(['<', '>']), "{}", text);
+            for mark in ["://", "](", "][", "]:", "www."] {
+                for (at, _) in text.to_lowercase().match_indices(mark) {
+                    let after = text[at + mark.len()..].chars().next();
+                    prop_assert!(mark == "www." && after.is_none_or(|c| c == BREAK || c == ' '), "{}", text);
+                }
+            }
+            for (a, b) in text.chars().zip(text.chars().skip(1)) {
+                prop_assert!(!"@~#&:".contains(a) || b == BREAK || b == ' ', "{}", text);
+            }
+            let undone = text.replace(BREAK, "").replace('‹', "<").replace('›', ">");
+            prop_assert_eq!(undone, sentence);
+        }
     }
 
     #[tokio::test]

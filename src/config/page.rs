@@ -6,14 +6,15 @@ use super::{BaseUrl, parse::Parser};
 
 /// The name of the variable with the key of the page. Messages name it too.
 const UI_KEY: &str = "UI_KEY";
-/// Shortest key of the page, in characters. Unlike the other keys, a person may have made it up, and strangers may try it.
+/// Shortest key of the page, in characters. Unlike the other keys, a person may have made it up, and strangers may try
+/// it.
 const MIN_UI_KEY: usize = 16;
 
 /// The page under /ui.
 #[derive(Clone, Debug, Default)]
 pub struct PageConfig {
-    /// UI_KEY: the key that opens the page. `None`: outside production this machine needs none, and in production there is
-    /// no page.
+    /// UI_KEY: the key that opens the page. `None`: outside production this machine needs none, and in production there
+    /// is no page.
     pub key: Option<SecretString>,
     /// UI_BASE_URL: the URL under which people reach the daemon, without /ui. `None`: the webhook gets no link.
     pub base: Option<BaseUrl>,

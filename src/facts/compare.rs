@@ -14,8 +14,9 @@ mod source;
 mod strata;
 #[cfg(test)]
 mod tests;
+mod told;
 
-pub use self::{confounded::Confounder, reference::NoSide};
+pub use self::{confounded::Confounder, reference::NoSide, told::WhyNot};
 pub(super) use self::{
     confounded::confounded,
     sides::{Side, seed},
@@ -123,6 +124,9 @@ pub struct Comparison {
     /// The smallest changes to the worse that could have been seen, with a power of 0.8; `None` where nothing is
     /// testable.
     pub detectable: Pair,
+    /// Whether any deployment is known.
+    #[serde(skip)]
+    pub knows_deployments: bool,
 }
 
 /// A number for shares of runs and one for ratings.
@@ -260,6 +264,7 @@ pub fn compare(window: &Window, a: Option<&str>, b: Option<&str>) -> Result<Comp
         lambda: Pair::default(),
         findings: Vec::new(),
         detectable: Pair::default(),
+        knows_deployments: !window.deployments().is_empty(),
     };
     if !sides.are_comparable(window) {
         return Ok(comparison);

@@ -3,16 +3,28 @@
 //! Ids and names come from URLs: they are bound, and an unknown one has no rows. Every list has a limit. Lists are in
 //! the order of the runs' ids, which sort by the time at which the runs began, newest first.
 
+mod choices;
+mod issues;
 mod live;
+mod personas;
+mod ratings;
 mod revision;
 mod runs;
+mod samples;
+#[cfg(test)]
+mod tests;
 
 use jiff::{civil::Date, tz::TimeZone};
 
+pub use choices::Choices;
+pub use issues::{DayHits, PersonaHits};
 pub use live::{LiveCall, LiveCalls, Position};
+pub use personas::{KnownPersona, OwnRating, PersonaRun, RunRating};
+pub use ratings::{Rated, RatingFilter, StoredRating};
 pub use revision::Revision;
 pub(super) use revision::change;
 pub use runs::{FoundRun, RunFilter};
+pub use samples::{Sample, ToolSample};
 
 use super::{Journal, Result, Value, backend::counted_on, facts, text};
 use crate::{domain::RunId, facts::window::Days};
@@ -48,13 +60,14 @@ pub struct Page<T> {
 
 impl Journal {
     /// The first and the last of these days, in the time zone of the journal; `None` if they are counted back from the
-    /// newest fact, and there is none.
+    /// newest fact, and there is none. Of the runs, only the thousand that began last
+    /// are looked at for that.
     ///
     /// # Errors
     /// If the journal cannot be read.
     pub async fn dates_of(&self, days: Days) -> Result<Option<(Date, Date)>> {
         let zone = self.time_zone().await?;
-        let newest = self.newest_fact().await?.map(|newest| zone.to_datetime(newest).date());
+        let newest = self.newest_of_latest().await?.map(|newest| zone.to_datetime(newest).date());
         Ok(days.resolve(newest).ok().filter(|(from, to)| from <= to))
     }
 }

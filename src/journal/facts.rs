@@ -15,10 +15,16 @@ mod retention;
 mod window;
 
 pub use backfill::Searched;
+pub(super) use catalogs::read as read_catalog;
 pub use deployments::{DeploymentRow, DeploymentSource};
 pub use lines::History;
-pub(super) use lines::days;
+pub(super) use lines::{
+    CALL_COLUMNS, MODULE_COLUMNS, days, read_call, read_issue, read_module, slots,
+};
+pub(super) use mutes::read as read_mute;
 pub use personas::persona_line;
+pub(super) use personas::read as read_persona;
+pub(super) use presence::absence as read_absence;
 pub use presence::{HaltKind, TickFacts};
 
 use super::{Key, Value, optional, text};
@@ -47,4 +53,4 @@ fn name(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

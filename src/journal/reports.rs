@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Journal, Result, Row, Sql, Value, pins::pins, text, time};
+use super::{Journal, Result, Row, Sql, Value, number, pins::pins, text, time};
 use crate::domain::{Label, Language, Week, labels};
 
 const READ: &str = "read the reports";
@@ -37,6 +37,19 @@ pub struct StoredReport {
     pub markdown: String,
     /// `report/v1`.
     pub json: String,
+}
+
+/// A report in a list, without its texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedReport {
+    /// The week.
+    pub week: Week,
+    /// The language of the texts.
+    pub language: Language,
+    /// mana-auth's time when the report was written.
+    pub written_at: Timestamp,
+    /// How far the report was posted.
+    pub post: PostState,
 }
 
 /// A report that is to be stored.
@@ -112,6 +125,15 @@ impl Journal {
     /// If the journal cannot be read.
     pub async fn weeks_with_reports(&self) -> Result<Vec<Week>> {
         self.weeks("SELECT week FROM reports ORDER BY week DESC", vec![]).await
+    }
+
+    /// The reports, at most `limit` of them, the latest week first.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn list_reports(&self, limit: u32) -> Result<Vec<ListedReport>> {
+        let sql = "SELECT week, language, written_at, post_state FROM reports ORDER BY week DESC LIMIT $1";
+        Ok(self.readable("a report", &self.rows(READ, sql, vec![number(limit)]).await?, listed))
     }
 
     /// Whether there are facts from before mana-auth's time `at`: a tick, or a run.
@@ -291,6 +313,16 @@ fn post(row: &Row) -> std::result::Result<ReportPost, String> {
         next_try_at: row.time("next_try_at").unwrap_or_default(),
         is_refused: state(row)? == PostState::Refused,
         reason: row.text("reason").ok(),
+    })
+}
+
+fn listed(row: &Row) -> std::result::Result<ListedReport, String> {
+    let language = row.text("language")?;
+    Ok(ListedReport {
+        week: week(row)?,
+        language: Language::parse(&language).ok_or_else(|| format!("the language {language:?}"))?,
+        written_at: row.time("written_at").ok_or("there is no written_at")?,
+        post: state(row)?,
     })
 }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clients::personas::Batch,
-    domain::{Label, Outcome, Persona, RunId, RunState, Slot, Usd, UserId},
+    domain::{Label, Outcome, Persona, RunId, RunState, Slot, Stage, Usd, UserId},
     facts::RunFacts,
 };
 
@@ -154,6 +154,23 @@ pub struct RunRow {
     pub outcome: Option<Outcome>,
     /// The number of the deployment that was current when the run began.
     pub deployment: Option<i64>,
+    /// The number of the deployment that was current when the run ended.
+    pub deployment_end: Option<i64>,
+    /// What may differ between two weeks.
+    pub settings: KeptSettings,
+}
+
+/// The settings of a run as its row has them. `None` is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptSettings {
+    /// The effort that the model was asked for.
+    pub effort: Option<String>,
+    /// The mode and a hash of the policy's settings.
+    pub policy: Option<String>,
+    /// The version of this program.
+    pub runner: Option<String>,
+    /// A hash of the persona's system prompt.
+    pub prompt: Option<String>,
 }
 
 /// A persona that is held back after failed runs.
@@ -169,7 +186,19 @@ pub struct HeldBack {
     pub until: Timestamp,
 }
 
+/// Whether rows of a run with this state and stage were refused for good and thrown away: the run ended in the stage
+/// that would have handed them in.
+pub(crate) fn has_lost_rows(state: RunState, stage: &str) -> bool {
+    let posting = [Stage::PostActions, Stage::PostFeedback];
+    state == RunState::Finished && posting.iter().any(|posting| posting.as_str() == stage)
+}
+
 impl RunRow {
+    /// Whether rows of the run were refused for good and thrown away.
+    pub(crate) fn has_lost_rows(&self) -> bool {
+        has_lost_rows(self.state, &self.stage)
+    }
+
     /// Whether the run was cancelled. If it has not ended, it is to be closed.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.end_reason.as_deref() == Some(CANCELLED)
@@ -458,5 +487,12 @@ pub(super) fn read(row: &Row) -> std::result::Result<RunRow, String> {
         server_time: row.time("server_time"),
         outcome: row.text("outcome").ok().and_then(|word| Outcome::parse(&word)),
         deployment: row.number("deployment"),
+        deployment_end: row.number("deployment_end"),
+        settings: KeptSettings {
+            effort: row.text("effort").ok(),
+            policy: row.text("policy").ok(),
+            runner: row.text("runner").ok(),
+            prompt: row.text("prompt").ok(),
+        },
     })
 }

@@ -16,8 +16,8 @@ use crate::facts::coverage::DayStatus;
 
 /// How many modules, and how many rows of the grid are shown. A line below names the other modules, and says how many
 /// rows are not shown.
-const MODULES: usize = 16;
-const ROWS: usize = 8;
+const MODULES: usize = 20;
+const ROWS: usize = 10;
 
 pub(super) fn render(view: &View) -> String {
     let mut page = Page::default();

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use jiff::civil::date;
+use jiff::{SignedDuration, civil::date};
 
 use crate::{
-    domain::{Cause, Label},
+    domain::{Cause, Label, WhyNotRun},
     facts::{
+        compare::Confounder,
         coverage::{Coverage, DayStatus, NotTested, PersonaDays, Subject, WhyNotTested},
         detect::{Missing, Slow},
         frictions::{Friction, Quote},
         line::{Catalog, CatalogTool, Line},
-        report::{ModuleReport, Outage, Report, Resolved, report},
+        report::{ModuleReport, NotRun, Outage, Report, Resolved, Unfinished, Unrated, report},
         state::State,
         window::Days,
         world::{World, failed, failed_by, ok},
@@ -124,7 +125,16 @@ pub(super) fn hostile() -> Report {
         *rows = (0..50).map(|n| PersonaDays { persona: name(n), days: days.clone() }).collect();
     }
     let unrated = ["forgotten", "refused", "stopped", "no-money"].map(|why| (why, 7));
-    report.reliability.unrated.why = unrated.into();
+    report.reliability.unrated = Unrated { n: 28, of: 84, why: unrated.into() };
+    let settings = ["model", "effort", "prompt", "runner", "policy"];
+    let since = (0..).map(|days| at - SignedDuration::from_hours(24 * days));
+    let confounded = settings.into_iter().zip(since);
+    report.reliability.confounded =
+        confounded.map(|(what, since)| Confounder { what, since }).collect();
+    report.fleet.not_run =
+        WhyNotRun::ALL.iter().map(|why| NotRun { why: *why, count: 7 }).collect();
+    report.unfinished = Unfinished { failed: 3, locked_out: 4 };
+    report.is_catalog_known = false;
     report.muted = 12;
     report.runs_without_calls = 3;
     report

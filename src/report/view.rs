@@ -8,7 +8,7 @@ mod frictions;
 mod german;
 pub(crate) mod languages;
 mod lists;
-mod modules;
+pub(crate) mod modules;
 #[cfg(test)]
 mod tests;
 mod top;

@@ -190,7 +190,7 @@ mod tests {
     use crate::{
         clock::Clock,
         domain::{Cadence, ModuleMix, Persona, RunId, Usd},
-        journal::HeldBack,
+        journal::{HeldBack, KeptSettings},
         runner::holds::Hold,
     };
 
@@ -245,6 +245,8 @@ mod tests {
             server_time: None,
             outcome: None,
             deployment: None,
+            deployment_end: None,
+            settings: KeptSettings::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
 /// The longest window that a page shows, in days.
 const MOST_DAYS: u32 = 400;
 /// The parameters that say which days are shown.
-const WINDOW: [&str; 4] = ["days", "week", "from", "to"];
+pub(super) const WINDOW: [&str; 4] = ["days", "week", "from", "to"];
 
 /// What a request asks for.
 #[derive(Clone, Debug)]

@@ -40,6 +40,7 @@ fn page(asked: &Asked, Page { place, title, main, live }: Page, next: Option<&st
                 meta name="color-scheme" content="light dark";
                 @if let Some(next) = next { meta http-equiv="refresh" content={ "0; url=" (next) }; }
                 title { (title) " · " (words.product) }
+                link rel="icon" href="/ui/icon.svg";
                 link rel="stylesheet" href="/ui/style.css";
                 script src="/ui/ui.js" defer {}
             }

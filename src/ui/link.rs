@@ -3,8 +3,14 @@
 
 use url::form_urlencoded::Serializer;
 
-use super::{access::Next, asked::Asked};
-use crate::domain::RunId;
+use super::{
+    access::Next,
+    asked::{Asked, WINDOW},
+};
+use crate::{domain::RunId, report::html::links::Links};
+
+/// The parameters that say which part of a list is shown.
+pub(super) const PARTS: [&str; 3] = ["page", "before", "after"];
 
 /// Characters of a path that need no encoding: those that RFC 3986 calls unreserved.
 fn is_plain(byte: u8) -> bool {
@@ -24,7 +30,11 @@ fn encoded(segment: &str) -> String {
     match &*encoded {
         "." => "%2E".into(),
         ".." => "%2E%2E".into(),
-        _ => encoded,
+        // At the end of a path this asks for JSON.
+        _ => match encoded.strip_suffix(".json") {
+            Some(stem) => format!("{stem}%2Ejson"),
+            None => encoded,
+        },
     }
 }
 
@@ -39,10 +49,27 @@ impl Asked {
 
     /// The address of this page with a parameter set (or left out), and all others as they are.
     pub(super) fn here_with(&self, name: &str, value: Option<&str>) -> String {
+        self.here_without(&[name], value.map(|value| (name, value)).as_slice())
+    }
+
+    /// The address of this page without some parameters, with others added, and all others as they are.
+    pub(super) fn here_without(&self, without: &[&str], added: &[(&str, &str)]) -> String {
         let others = self.parameters().iter().map(|(name, value)| (&**name, &**value));
-        let others = others.filter(|(known, _)| *known != name);
-        let all = others.chain(value.map(|value| (name, value)));
-        format!("{}{}", self.path, query(all))
+        let others = others.filter(|(known, _)| !without.contains(known));
+        format!("{}{}", self.path, query(others.chain(added.iter().copied())))
+    }
+
+    /// The address of the page below /ui with these path segments, in this language, for no window.
+    pub(super) fn plain(&self, path: &[&str]) -> String {
+        address(path, self.language())
+    }
+
+    /// The address of the first part of this page for the last so many days.
+    pub(super) fn for_days(&self, count: u32) -> String {
+        let others = self.parameters().iter().map(|(name, value)| (&**name, &**value));
+        let others = others.filter(|(name, _)| !WINDOW.contains(name) && !PARTS.contains(name));
+        let count = count.to_string();
+        format!("{}{}", self.path, query(others.chain([("days", &*count)])))
     }
 
     /// The address of this page as JSON.
@@ -59,7 +86,25 @@ impl Asked {
     /// As [`Asked::run`], for the text of an id. Only the language is carried on: a run has no window.
     pub(super) fn run_named(&self, run: &str, call: Option<u32>) -> String {
         let anchor = call.map_or(String::new(), |call| format!("#call-{call}"));
-        format!("{}{anchor}", address(&["runs", run], self.language()))
+        format!("{}{anchor}", self.plain(&["runs", run]))
+    }
+
+    /// The address of a place in a part of the run that the request shows.
+    pub(super) fn part_of_run(&self, part: usize, anchor: &str) -> String {
+        let part = part.to_string();
+        let parameters = [("part", &*part)].into_iter().chain(self.language());
+        format!("{}#{anchor}", query(parameters))
+    }
+
+    /// The path of a run's page, without parameters.
+    pub(super) fn run_path(&self, run: RunId) -> String {
+        address(&["runs", &run.to_string()], std::iter::empty())
+    }
+
+    /// The address of all that is kept of a call.
+    pub(super) fn call(&self, run: RunId, call: u32) -> String {
+        let (run, call) = (run.to_string(), call.to_string());
+        self.plain(&["runs", &run, "calls", &call])
     }
 
     /// The address of the login that leads to `next`. `is_own`: a page of ours leads to the login, so that the browser
@@ -72,6 +117,21 @@ impl Asked {
     /// The parameter with the language, if the request has one.
     fn language(&self) -> impl Iterator<Item = (&str, &str)> {
         self.carried().filter(|(name, _)| *name == "lang")
+    }
+}
+
+/// What a report names is shown by other pages.
+impl Links for Asked {
+    fn friction(&self, id: &str) -> Option<String> {
+        Some(self.link(&["frictions", id], &[]))
+    }
+
+    fn module(&self, name: &str) -> Option<String> {
+        Some(self.link(&["modules", name], &[]))
+    }
+
+    fn call(&self, run: &str, call: Option<u32>) -> Option<String> {
+        Some(self.run_named(run, call))
     }
 }
 
@@ -93,7 +153,10 @@ fn query<'p>(parameters: impl Iterator<Item = (&'p str, &'p str)>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderMap;
+
     use super::*;
+    use crate::domain::Language;
 
     #[test]
     fn parameters_are_encoded_after_one_question_mark() {
@@ -105,10 +168,21 @@ mod tests {
 
     #[test]
     fn whatever_a_name_is_it_stays_one_segment() {
-        for (name, expected) in
-            [("todo", "todo"), ("a/b?c#d%", "a%2Fb%3Fc%23d%25"), ("..", "%2E%2E"), ("ä", "%C3%A4")]
-        {
+        for (name, expected) in [
+            ("todo", "todo"),
+            ("a/b?c#d%", "a%2Fb%3Fc%23d%25"),
+            ("..", "%2E%2E"),
+            ("ä", "%C3%A4"),
+            ("a.json", "a%2Ejson"),
+        ] {
             assert_eq!(encoded(name), expected);
         }
+    }
+
+    #[test]
+    fn other_days_take_the_place_of_those_that_were_asked_for_and_begin_a_list_anew() {
+        let uri = "/ui/frictions?state=new&from=2026-03-01&to=2026-03-08&page=3&lang=en".parse();
+        let asked = Asked::of(&uri.unwrap(), vec![], &HeaderMap::new(), Language::German).0;
+        assert_eq!(asked.for_days(28), "/ui/frictions?state=new&lang=en&days=28");
     }
 }

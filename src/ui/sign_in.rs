@@ -40,8 +40,8 @@ async fn show(State(ui): State<Arc<Ui>>, uri: Uri, headers: HeaderMap) -> Respon
     if ui.access.admits(&headers) {
         return Redirect::to(next.as_str()).into_response();
     }
-    // Where a link on another site is followed, the browser keeps the cookie back (SameSite=Strict). A request that comes
-    // from a page of ours has it.
+    // Where a link on another site is followed, the browser keeps the cookie back (SameSite=Strict). A request that a
+    // page of ours causes has it.
     let is_last = asked.parameter("own").is_some() || has_cookie(&headers);
     let again = (is_from_elsewhere(&headers) && !is_last).then(|| asked.login(&next, true));
     form(&asked, &next, None, again.as_deref())

@@ -1,8 +1,10 @@
-// Keys, and what is new while a page is open. Without this script everything works too.
+// Keys, and what is new while a page is open. Everything works without it.
 "use strict";
 (() => {
-  const main = document.getElementById("main");
-  const keys = document.getElementById("keys");
+  const at = (id) => document.getElementById(id);
+  const one = (selector) => document.querySelector(selector);
+  const main = at("main");
+  const keys = at("keys");
   const all = (selector) => [...document.querySelectorAll(selector)];
   const handle = (item) => (item.matches("a, summary") ? item : item.querySelector("a[href], summary"));
 
@@ -18,15 +20,15 @@
     const details = item?.closest("details") ?? item?.querySelector("details");
     if (details) details.open = true;
   };
-  const unfoldTarget = () => unfold(document.getElementById(location.hash.slice(1)));
+  const unfoldTarget = () => unfold(at(location.hash.slice(1)));
 
   const actions = {
     j: () => move("[data-item]", 1),
     k: () => move("[data-item]", -1),
     e: () => unfold(move(".failed", 1)),
-    "[": () => document.querySelector("a[rel=prev]")?.click(),
-    "]": () => document.querySelector("a[rel=next]")?.click(),
-    "/": () => document.querySelector("[data-filter]")?.focus(),
+    "[": () => one("a[rel=prev]")?.click(),
+    "]": () => one("a[rel=next]")?.click(),
+    "/": () => one("[data-filter]")?.focus(),
     "?": () => keys.showModal(),
   };
   document.addEventListener("keydown", (event) => {
@@ -35,6 +37,9 @@
     event.preventDefault();
     actions[event.key]();
   });
+  // A login that leads on loses the hash.
+  const lead = one("meta[http-equiv]");
+  if (lead && location.hash) location.replace(lead.content.slice(7) + location.hash);
   addEventListener("hashchange", unfoldTarget);
   unfoldTarget();
 
@@ -50,7 +55,7 @@
     });
   };
 
-  const log = document.querySelector("[data-calls]");
+  const log = one("[data-calls]");
   const show = ({ run, persona, number, tool, ok, latencyMs }) => {
     const item = document.createElement("li");
     const link = document.createElement("a");
@@ -73,8 +78,8 @@
     const open = all("details[open][id]");
     const { id: focus } = document.activeElement.closest("[id]") ?? main;
     main.replaceChildren(...fresh.childNodes);
-    for (const { id } of open) unfold(document.getElementById(id));
-    if (focus !== "main") handle(document.getElementById(focus) ?? main).focus();
+    for (const { id } of open) unfold(at(id));
+    if (focus !== "main") handle(at(focus) ?? main).focus();
     if (!fresh.dataset.liveRun) delete main.dataset.liveRun;
   };
   let timer;

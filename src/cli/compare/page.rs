@@ -6,7 +6,7 @@ use crate::{
     cli::text::{Page, cell, counted, table},
     facts::{
         compare::{
-            Build, Comparison, Example, Fact, Finding, Overall, SideSummary, Value, Verdict,
+            Build, Comparison, Example, Fact, Finding, Overall, SideSummary, Value, Verdict, WhyNot,
         },
         window::Window,
     },
@@ -34,7 +34,7 @@ const LISTED: [Verdict; 3] = [Verdict::Worse, Verdict::Watch, Verdict::Better];
 /// The text for a comparison.
 pub(super) fn render(window: &Window, comparison: &Comparison) -> String {
     let mut page = Page::default();
-    page.line(&sentence(window, comparison));
+    page.line(&sentence(comparison));
     page.out.push('\n');
     sides(&mut page, comparison);
     confounders(&mut page, window, comparison);
@@ -44,36 +44,33 @@ pub(super) fn render(window: &Window, comparison: &Comparison) -> String {
 }
 
 /// What the comparison comes to.
-pub(super) fn sentence(window: &Window, comparison: &Comparison) -> String {
-    let Comparison { a, b, findings, .. } = comparison;
-    let since = match &b.deployments[..] {
-        // Both sides may be days of the same build, and B may be the older one.
-        [build] if a.deployments.iter().all(|it| it.id != build.id && it.from <= build.from) => {
-            format!("since {}", name(build))
-        }
-        _ => "on side B".to_owned(),
-    };
-    let count = |verdict| findings.iter().filter(|it| it.verdict == verdict).count();
+pub(super) fn sentence(comparison: &Comparison) -> String {
+    let Comparison { b, findings, .. } = comparison;
+    let since = comparison.since();
+    let since = since.map_or("on side B".to_owned(), |build| format!("since {}", name(build)));
     let facts = counted(findings.len(), "fact");
-    // A share that grew. No fact shows such runs.
-    let but = match b.locked_out * a.runs > a.locked_out * b.runs {
+    let but = match comparison.is_more_locked_out() {
         true => format!(", but {}", locked_out("B", b)),
         false => String::new(),
     };
     match comparison.verdict {
-        Overall::Worse => format!("Worse {since}: {} of {facts}{but}", count(Verdict::Worse)),
-        Overall::NothingWorse => match count(Verdict::Watch) {
+        Overall::Worse => {
+            format!("Worse {since}: {} of {facts}{but}", comparison.count(Verdict::Worse))
+        }
+        Overall::NothingWorse => match comparison.count(Verdict::Watch) {
             0 => format!("Nothing worse {since}: 0 of {facts}{but}"),
             watch => format!("Nothing worse {since}: 0 of {facts}, {watch} to watch{but}"),
         },
         Overall::NotComparable => {
-            let why = match (a.runs, b.runs) {
-                _ if window.deployments().is_empty() => {
+            let why = match comparison.why_not() {
+                WhyNot::NoDeployment => {
                     "no deployment is known; `mana-persona-runner release VERSION` tells of one"
                 }
-                (_, 0) => "side B has no run",
-                (0, _) => "side A has no run",
-                _ => "fewer than half of the personas of the smaller side ran on both sides",
+                WhyNot::NoRunOfB => "side B has no run",
+                WhyNot::NoRunOfA => "side A has no run",
+                WhyNot::TooFewPersonas => {
+                    "fewer than half of the personas of the smaller side ran on both sides"
+                }
             };
             format!("Not comparable: {why}")
         }
@@ -140,7 +137,8 @@ fn confounders(page: &mut Page, window: &Window, comparison: &Comparison) {
 }
 
 /// The facts with a verdict, each with the personas and runs that show it, and how many others there are.
-fn findings(page: &mut Page, Comparison { findings, .. }: &Comparison) {
+fn findings(page: &mut Page, comparison: &Comparison) {
+    let findings = &comparison.findings;
     let is_listed = |it: &&Finding| LISTED.contains(&it.verdict);
     let listed: Vec<_> = findings.iter().filter(is_listed).collect();
     if !listed.is_empty() {
@@ -155,7 +153,7 @@ fn findings(page: &mut Page, Comparison { findings, .. }: &Comparison) {
         }
     }
     let count = |verdict: Verdict| {
-        let count = findings.iter().filter(|it| it.verdict == verdict).count();
+        let count = comparison.count(verdict);
         (count > 0).then(|| format!("{count} {}", meaning(verdict)))
     };
     let others = [Verdict::Unchanged, Verdict::Undecided, Verdict::Untested];

@@ -8,6 +8,7 @@ use super::{ModuleWeek, ModuleWeeks, WEEKS, WeeksOfModule};
 use crate::{
     domain::Week,
     facts::{
+        coverage::{FEWEST_PERSONAS, FEWEST_RUNS},
         report::{Uses, grounded},
         window::Window,
     },
@@ -35,6 +36,13 @@ pub(super) fn weeks(window: &Window, uses: &Uses<'_>, modules: &[Arc<str>]) -> M
         WeeksOfModule { module: module.clone(), weeks: all }
     };
     ModuleWeeks { modules: modules.iter().map(of_module).collect(), weeks }
+}
+
+impl ModuleWeek {
+    /// Whether its numbers say enough to be shown.
+    pub fn is_enough(&self) -> bool {
+        self.runs >= FEWEST_RUNS && self.personas as usize >= FEWEST_PERSONAS
+    }
 }
 
 /// The weeks from that of the first run to that of the window's last day of which anything is known, at most

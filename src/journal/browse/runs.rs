@@ -11,7 +11,7 @@ use crate::{
 /// The columns of a [`FoundRun`].
 const COLUMNS: &str = "SELECT runs.id, runs.persona_id, \
      (SELECT label FROM personas WHERE id = runs.persona_id) AS label, runs.state, runs.stage, runs.outcome, \
-     runs.end_reason, runs.server_at, runs.server_time, runs.started_at, runs.ended_at, runs.spent, runs.calls, \
+     runs.end_reason, runs.server_at, runs.server_time, runs.started_at, runs.ended_at, runs.spent, runs.replies, runs.calls, \
      runs.call_errors, runs.ratings, runs.deployment, runs.model FROM ";
 
 /// Which runs a list has. A condition that is `None` holds for all runs.
@@ -62,6 +62,8 @@ pub struct FoundRun {
     pub took: Option<SignedDuration>,
     /// What the run has cost, with the reservations of requests without an answer.
     pub spent: Usd,
+    /// The number of model replies in the main turn; 0 until the main turn has ended.
+    pub replies: u32,
     /// The number of tool calls; 0 until the main turn has ended.
     pub calls: usize,
     /// The number of tool calls that failed.
@@ -159,6 +161,7 @@ pub(super) fn read(row: &Row) -> std::result::Result<FoundRun, String> {
         day_at: row.time("server_time").unwrap_or(server_at),
         took: took.map(|(started, ended)| ended.duration_since(started)),
         spent: row.money("spent"),
+        replies: row.count("replies"),
         calls: row.count("calls"),
         call_errors: row.count("call_errors"),
         ratings: row.count("ratings"),

@@ -24,6 +24,6 @@ pub(in crate::journal) fn addition(list: &line::Catalog, at: Timestamp) -> State
     (ADD.into(), vec![text(&list.id), text(tools), time(at)])
 }
 
-pub(super) fn read(row: &Row) -> Result<line::Catalog, String> {
+pub(in crate::journal) fn read(row: &Row) -> Result<line::Catalog, String> {
     serde_json::from_str(&row.text("tools")?).map_err(|error| error.to_string())
 }

@@ -6,7 +6,7 @@ use super::{optional_words, words};
 use crate::{
     domain::{Label, labels},
     facts::line,
-    journal::{Journal, JournalError, Result, Row, text, time},
+    journal::{Journal, JournalError, Result, Row, number, text, time},
 };
 
 labels! {
@@ -72,6 +72,17 @@ impl Journal {
     pub async fn current_deployment(&self) -> Result<Option<DeploymentRow>> {
         let rows = self.rows("look up the deployment", CURRENT, vec![]).await?;
         rows.first().map(read).transpose().map_err(of_row)
+    }
+
+    /// The latest deployments that the daemon has met, newest first; at most `most`.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn latest_deployments(&self, most: u32) -> Result<Vec<DeploymentRow>> {
+        let sql =
+            "SELECT * FROM deployments WHERE first_at IS NOT NULL ORDER BY number DESC LIMIT $1";
+        let rows = self.rows("list the deployments", sql, vec![number(most)]).await?;
+        Ok(self.readable("a deployment", &rows, read))
     }
 
     /// Leaves a release for the daemon to meet, and returns its deployment. If the newest deployment has this

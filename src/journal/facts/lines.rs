@@ -8,6 +8,8 @@ use std::{collections::HashSet, ops::Range};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
+pub(in crate::journal) use rows::{call as read_call, issue as read_issue, module as read_module};
+
 use super::{TIME_ZONE, catalogs, deployments, mutes, personas, presence};
 use crate::{
     facts::{Line, line},
@@ -81,6 +83,10 @@ macro_rules! without_calls {
 }
 use {call_columns, module_columns, tool_columns};
 
+/// The columns of a call and of a module's use, from a table that the query calls `fact`.
+pub(in crate::journal) const CALL_COLUMNS: &str = call_columns!();
+pub(in crate::journal) const MODULE_COLUMNS: &str = module_columns!();
+
 const CATALOGS: &str = "SELECT * FROM catalog_facts ORDER BY first_at, id";
 const DEPLOYMENTS: &str =
     "SELECT * FROM deployments WHERE first_at IS NOT NULL ORDER BY first_at, number";
@@ -110,6 +116,12 @@ const NEWEST: &str = "SELECT MAX(at) AS at FROM (SELECT MAX(server_at) AS at FRO
      UNION ALL SELECT MAX(server_time) FROM runs WHERE facts > 0 \
      UNION ALL SELECT MAX(server_at + ended_at - started_at) FROM runs WHERE facts > 0 \
      UNION ALL SELECT MAX(first_at) FROM deployments UNION ALL SELECT MAX(at) FROM ticks) AS newest";
+/// As [`NEWEST`], but of the runs only the latest ones are looked at.
+const NEWEST_OF_LATEST: &str = "WITH latest AS (SELECT server_at, server_time, started_at, ended_at FROM runs \
+     WHERE facts > 0 ORDER BY server_at DESC, id DESC LIMIT 1000) SELECT MAX(at) AS at FROM (SELECT MAX(server_at) AS at FROM latest \
+     UNION ALL SELECT MAX(server_time) FROM latest \
+     UNION ALL SELECT MAX(server_at + ended_at - started_at) FROM latest \
+     UNION ALL SELECT MAX(first_at) FROM deployments UNION ALL SELECT MAX(at) FROM ticks) AS newest";
 /// The newest absence from a day, and the newest one from an hour.
 const NEWEST_SLOTS: &str = "SELECT MAX(slot) AS slot FROM absences WHERE length(slot) = 10 \
      UNION ALL SELECT MAX(slot) FROM absences WHERE length(slot) > 10";
@@ -130,7 +142,20 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be read.
     pub async fn newest_fact(&self) -> Result<Option<Timestamp>> {
-        let rows = self.rows(TASK, NEWEST, vec![]).await?;
+        self.newest_by(NEWEST).await
+    }
+
+    /// As [`Journal::newest_fact`], but of the runs only the thousand that began last are looked at, so that the time does
+    /// not grow with their number.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub(in crate::journal) async fn newest_of_latest(&self) -> Result<Option<Timestamp>> {
+        self.newest_by(NEWEST_OF_LATEST).await
+    }
+
+    async fn newest_by(&self, sql: Sql) -> Result<Option<Timestamp>> {
+        let rows = self.rows(TASK, sql, vec![]).await?;
         let newest = rows.first().and_then(|row| row.time("at"));
         let slots = self.rows(TASK, NEWEST_SLOTS, vec![]).await?;
         let zone = self.time_zone().await?;
@@ -234,9 +259,12 @@ fn slot_begin(slot: &str, zone: &TimeZone) -> Option<Timestamp> {
 
 /// When these days begin and end in `zone`.
 fn times(range: Option<(Date, Date)>, zone: &TimeZone) -> Range<Timestamp> {
-    let midnight = |date: Date| zone.to_timestamp(date.at(0, 0, 0, 0)).ok();
-    let from = range.and_then(|(from, _)| midnight(from)).unwrap_or(Timestamp::MIN);
-    let end = range.and_then(|(_, to)| midnight(to.tomorrow().ok()?)).unwrap_or(Timestamp::MAX);
+    // Midnight of the first and last days of all is no time.
+    let edge = |date: Date| if date.year() < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    let midnight = |date: Date| zone.to_timestamp(date.at(0, 0, 0, 0)).unwrap_or(edge(date));
+    let from = range.map_or(Timestamp::MIN, |(from, _)| midnight(from));
+    let after = |to: Date| to.tomorrow().map_or(Timestamp::MAX, midnight);
+    let end = range.map_or(Timestamp::MAX, |(_, to)| after(to));
     from..end
 }
 
@@ -247,7 +275,7 @@ pub(in crate::journal) fn days(range: Option<(Date, Date)>, zone: &TimeZone) -> 
 }
 
 /// The first slot of these days, and the first slot after them.
-fn slots(range: Option<(Date, Date)>) -> Vec<Value> {
+pub(in crate::journal) fn slots(range: Option<(Date, Date)>) -> Vec<Value> {
     let end =
         |date: Date| date.tomorrow().map_or_else(|_| "9999-99".into(), |date| date.to_string());
     match range {

@@ -44,7 +44,7 @@ impl Journal {
     }
 }
 
-pub(super) fn read(row: &Row) -> std::result::Result<line::Mute, String> {
+pub(in crate::journal) fn read(row: &Row) -> std::result::Result<line::Mute, String> {
     let time = |column: &str| row.time(column).ok_or_else(|| format!("there is no {column}"));
     Ok(line::Mute {
         issue: row.text("issue")?,

@@ -68,7 +68,7 @@ fn values(persona: &line::Persona, at: Timestamp) -> Vec<Value> {
     ]
 }
 
-pub(super) fn read(row: &Row) -> Result<line::Persona, String> {
+pub(in crate::journal) fn read(row: &Row) -> Result<line::Persona, String> {
     Ok(line::Persona {
         id: row.text("id")?,
         label: row.text("label")?,

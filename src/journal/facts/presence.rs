@@ -155,7 +155,7 @@ impl Journal {
     }
 }
 
-pub(super) fn absence(row: &Row) -> std::result::Result<line::Absence, String> {
+pub(in crate::journal) fn absence(row: &Row) -> std::result::Result<line::Absence, String> {
     let why = row.text("why")?;
     Ok(line::Absence {
         slot: row.text("slot")?,

@@ -24,14 +24,14 @@ use crate::{
     },
 };
 
-fn at(seconds: u64) -> Timestamp {
+pub(in crate::journal) fn at(seconds: u64) -> Timestamp {
     NOON + Duration::from_secs(seconds)
 }
 
-const DAY: SignedDuration = SignedDuration::from_hours(24);
+pub(in crate::journal) const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Facts with `ok` calls that succeeded and then one call for each fingerprint, which failed with it.
-fn facts(run: RunId, begun: Timestamp, ok: u32, failed: &[i64]) -> RunFacts {
+pub(in crate::journal) fn facts(run: RunId, begun: Timestamp, ok: u32, failed: &[i64]) -> RunFacts {
     let mut facts = RunFacts::default();
     let fingerprints = failed.iter().map(|number| Some(Fingerprint(*number)));
     let calls = (0..ok).map(|_| None).chain(fingerprints);
@@ -99,7 +99,12 @@ fn facts(run: RunId, begun: Timestamp, ok: u32, failed: &[i64]) -> RunFacts {
     facts
 }
 
-async fn end(journal: &Journal, run: RunId, state: RunState, facts: RunFacts) {
+pub(in crate::journal) async fn end(
+    journal: &Journal,
+    run: RunId,
+    state: RunState,
+    facts: RunFacts,
+) {
     let outcome = Outcome::Done;
     let end = EndedRun { facts, outcome, ..ended(state) };
     journal.end_run(run, &end, &[], NOON).await.unwrap();

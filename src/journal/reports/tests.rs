@@ -189,3 +189,22 @@ async fn a_row_that_another_program_has_spoiled_is_passed_over() {
     assert_eq!(journal.weeks_with_reports().await.unwrap(), ["2026-W46", "2026-W44"].map(the));
     assert_eq!(journal.kept_report_posts().await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_list_of_reports_has_the_latest_week_first_and_no_texts() {
+    let journal = Journal::in_memory().await.unwrap();
+    store(&journal, "2026-W46", NOON, false).await;
+    store(&journal, "2026-W47", NOON + HOUR, true).await;
+    let listed = |week, written_at, post| ListedReport {
+        week: the(week),
+        language: Language::English,
+        written_at,
+        post,
+    };
+    let both = [
+        listed("2026-W47", NOON + HOUR, PostState::Waiting),
+        listed("2026-W46", NOON, PostState::None),
+    ];
+    assert_eq!(journal.list_reports(9).await.unwrap(), both);
+    assert_eq!(journal.list_reports(1).await.unwrap(), both[..1]);
+}

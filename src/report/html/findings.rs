@@ -44,8 +44,24 @@ fn hurt(hurt: &Hurt, links: &dyn Links) -> Markup {
     }
 }
 
+/// A friction in a long list: without what they did next, when it was seen, and without a quote.
+pub(crate) fn brief(hurt: &Hurt, links: &dyn Links) -> Markup {
+    html! {
+        div.what {
+            h3 { (linked(links.friction(&hurt.friction.0), html! { bdi { (hurt.title) } })) }
+            p.kind { (state(hurt.state, &hurt.state_word)) " " span.id { (hurt.id) } " " (hurt.kind) }
+            p.counts { (unbroken(&hurt.counts)) }
+        }
+        div.impact {
+            (shapes::bar(hurt.bar))
+            p { (hurt.impact) }
+        }
+        figure.trend { (shapes::columns(&hurt.trend, &hurt.trend_label)) }
+    }
+}
+
 /// The word of a state as a badge. Its frame differs between states, so that colour is not needed to tell them apart.
-fn state(state: State, word: &str) -> Markup {
+pub(crate) fn state(state: State, word: &str) -> Markup {
     html! { span.state.(state.as_str()) { (word) } }
 }
 

@@ -23,7 +23,7 @@ fn heading<T>(number: u32, section: &Section<T>) -> Markup {
     html! { h2 { span.number { (number) } " " (section.heading) } }
 }
 
-fn content<T>(section: &Section<T>, draw: impl FnOnce(&[T]) -> Markup) -> Markup {
+pub(crate) fn content<T>(section: &Section<T>, draw: impl FnOnce(&[T]) -> Markup) -> Markup {
     html! {
         @if let Some(note) = &section.note { p.note { (note) } }
         @if !section.items.is_empty() { (draw(&section.items)) }
@@ -48,19 +48,22 @@ pub(crate) fn unbroken(text: &str) -> Markup {
 
 /// A table whose first column names the row and whose other columns are numbers.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]], columns: &[String]) -> Markup {
+    html! { div.wide { (numbers(rows, columns)) } }
+}
+
+/// [`table`] without what lets it scroll.
+pub(crate) fn numbers<const N: usize>(rows: &[[String; N]], columns: &[String]) -> Markup {
     html! {
-        div.wide {
-            table.numbers {
-                thead { tr { @for column in columns { th scope="col" { (column) } } } }
-                tbody {
-                    @for row in rows {
-                        tr {
-                            @for (position, cell) in row.iter().enumerate() {
-                                @if position == 0 {
-                                    th scope="row" { bdi { (cell) } }
-                                } @else {
-                                    td { (cell) }
-                                }
+        table.numbers {
+            thead { tr { @for column in columns { th scope="col" { (column) } } } }
+            tbody {
+                @for row in rows {
+                    tr {
+                        @for (position, cell) in row.iter().enumerate() {
+                            @if position == 0 {
+                                th scope="row" { bdi { (cell) } }
+                            } @else {
+                                td { (cell) }
                             }
                         }
                     }
@@ -82,7 +85,7 @@ pub(crate) fn not_tested(number: u32, view: &View) -> Markup {
     }
 }
 
-fn reasons(items: &[Untested]) -> Markup {
+pub(crate) fn reasons(items: &[Untested]) -> Markup {
     html! {
         dl.reasons {
             @for reason in items {

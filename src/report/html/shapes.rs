@@ -24,9 +24,18 @@ const INTERVAL: (f64, f64) = (120.0, 16.0);
 
 /// A bar for a share of 0 to 1 of the width. The share must also be told in words.
 pub(crate) fn bar(share: f64) -> Markup {
+    bar_of(share, "100%")
+}
+
+/// A bar for a cell of a table, which has no width before it is filled.
+pub(crate) fn short_bar(share: f64) -> Markup {
+    bar_of(share, "120")
+}
+
+fn bar_of(share: f64, whole: &str) -> Markup {
     let width = px(100.0 * position(share, &(0.0..=1.0)));
     html! {
-        svg.bar aria-hidden="true" viewBox="0 0 100 6" width="100%" height="6" preserveAspectRatio="none" {
+        svg.bar aria-hidden="true" viewBox="0 0 100 6" width=(whole) height="6" preserveAspectRatio="none" {
             rect.track width="100" height="6" {}
             rect.value width=(width) height="6" {}
         }
@@ -36,6 +45,27 @@ pub(crate) fn bar(share: f64) -> Markup {
 /// A column for each day's count, from zero to the largest count. A day with a count of zero has a flat line, a day
 /// without a count has nothing.
 pub(crate) fn columns(days: &[Option<f64>], title: &str) -> Markup {
+    trend(days.len(), 1.0, title, counts(days))
+}
+
+/// [`columns`] twice as large, with a line where each of the days `marks` begins.
+pub(crate) fn marked_columns(days: &[Option<f64>], marks: &[usize], title: &str) -> Markup {
+    let mut lines = String::new();
+    for day in marks.iter().filter(|day| **day < days.len()) {
+        let _ = write!(lines, "M{} 0V{TREND_HEIGHT}", px(day_start(*day, days.len()) - 0.5));
+    }
+    trend(
+        days.len(),
+        2.0,
+        title,
+        html! {
+            (counts(days))
+            @if !lines.is_empty() { path.mark d=(lines) {} }
+        },
+    )
+}
+
+fn counts(days: &[Option<f64>]) -> Markup {
     let largest = days.iter().flatten().copied().fold(1.0, f64::max);
     let (mut counts, mut zeros) = (String::new(), String::new());
     for (day, count) in (0..).zip(days) {
@@ -51,14 +81,10 @@ pub(crate) fn columns(days: &[Option<f64>], title: &str) -> Markup {
             Some(_) => write!(zeros, "M{x} {bottom}h{width}"),
         };
     }
-    trend(
-        days.len(),
-        title,
-        html! {
-            @if !zeros.is_empty() { path.zero d=(zeros) {} }
-            @if !counts.is_empty() { path.count d=(counts) {} }
-        },
-    )
+    html! {
+        @if !zeros.is_empty() { path.zero d=(zeros) {} }
+        @if !counts.is_empty() { path.count d=(counts) {} }
+    }
 }
 
 /// A point for each day's value, and a line between the values of neighbouring days. `range` is the height.
@@ -77,6 +103,7 @@ pub(crate) fn line(days: &[Option<f64>], range: RangeInclusive<f64>, title: &str
     let width = px(trend_width(days.len()));
     trend(
         days.len(),
+        1.0,
         title,
         html! {
             path.scale d=(format!("M0 3h{width}M0 {}h{width}", TREND_HEIGHT - 3.0)) {}
@@ -86,10 +113,11 @@ pub(crate) fn line(days: &[Option<f64>], range: RangeInclusive<f64>, title: &str
     )
 }
 
-fn trend(days: usize, title: &str, content: Markup) -> Markup {
+fn trend(days: usize, scale: f64, title: &str, content: Markup) -> Markup {
     let width = px(trend_width(days));
+    let shown = [width, TREND_HEIGHT].map(|length| px(length * scale));
     html! {
-        svg.trend role="img" viewBox={ "0 0 " (width) " " (TREND_HEIGHT) } width=(width) height=(TREND_HEIGHT) {
+        svg.trend role="img" viewBox={ "0 0 " (width) " " (TREND_HEIGHT) } width=(shown[0]) height=(shown[1]) {
             title { (title) }
             (content)
         }
@@ -163,6 +191,14 @@ mod tests {
     fn weeks_are_set_apart_as_counted_from_the_last_day() {
         assert_eq!([0, 1, 7, 8].map(|day| day_start(day, 9)), [0.0, 5.0, 38.0, 43.0]);
         assert!(days(&[None; 28]).contains("width=\"148\""));
+    }
+
+    #[test]
+    fn a_mark_stands_where_its_day_begins_and_a_day_that_is_not_drawn_has_none() {
+        let drawn = marked_columns(&[Some(1.0), Some(0.0), None], &[1, 7], "Runs").into_string();
+        assert!(drawn.contains("<path class=\"mark\" d=\"M4.5 0V32\"></path>"), "{drawn}");
+        assert!(drawn.contains("viewBox=\"0 0 14 32\" width=\"28\" height=\"64\""), "{drawn}");
+        assert!(!marked_columns(&[Some(1.0)], &[], "Runs").into_string().contains("mark"));
     }
 
     #[test]

@@ -78,9 +78,9 @@ fn modules_beyond_the_last_row_are_named() {
     let mut report = week();
     let module =
         |n: usize| ModuleReport { module: format!("m{n:02}"), ..report.modules[0].clone() };
-    report.modules = (0..19).map(module).collect();
+    report.modules = (0..23).map(module).collect();
     let text = render(&view(&report, Language::English));
-    assert!(text.contains("\n… +3: `m16`, `m17`, `m18`\n"), "{text}");
+    assert!(text.contains("\n… +3: `m20`, `m21`, `m22`\n"), "{text}");
 }
 
 #[test]
@@ -92,9 +92,9 @@ fn of_many_days_the_newest_are_shown() {
     };
     report.coverage = Coverage::Counts((1..=28).map(day).collect());
     let text = render(&view(&report, Language::German));
-    assert!(text.contains("\n| Mi 21.1. | ● 1.200 |\n"), "{text}");
-    assert!(text.contains("| Mi 28.1. |") && !text.contains("| Di 20.1. |"), "{text}");
-    assert!(text.contains("\n… +20\n"), "{text}");
+    assert!(text.contains("\n| Mo 19.1. | ● 1.200 |\n"), "{text}");
+    assert!(text.contains("| Mi 28.1. |") && !text.contains("| So 18.1. |"), "{text}");
+    assert!(text.contains("\n… +18\n"), "{text}");
 }
 
 #[test]

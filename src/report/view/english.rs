@@ -397,8 +397,10 @@ impl Words for English {
         )
     }
 
-    fn confounded(&self, since: &str, what: &str) -> String {
-        format!("Changed since {since}: {what}. It may be the reason for differences.")
+    fn confounded(&self, changes: &[(String, String)]) -> String {
+        let changes: Vec<_> =
+            changes.iter().map(|(day, what)| format!("since {day}: {what}")).collect();
+        format!("Changed {}. It may be the reason for differences.", changes.join("; "))
     }
 
     fn muted(&self, count: u64) -> String {

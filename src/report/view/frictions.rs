@@ -49,7 +49,7 @@ impl Writer<'_> {
         section
     }
 
-    fn hurt(&self, friction: &Friction, trend: &Trend, most: f64) -> Hurt {
+    pub(crate) fn hurt(&self, friction: &Friction, trend: &Trend, most: f64) -> Hurt {
         let words = self.words;
         let state = friction.state;
         let kinds = friction.detectors.iter().take(2).map(|detector| words.kind(*detector));

@@ -410,8 +410,10 @@ impl Words for German {
         format!("Ohne Note: {} von {of}{why}.", self.number(uses.n))
     }
 
-    fn confounded(&self, since: &str, what: &str) -> String {
-        format!("Verändert seit {since}: {what}. Das kann der Grund für Unterschiede sein.")
+    fn confounded(&self, changes: &[(String, String)]) -> String {
+        let changes: Vec<_> =
+            changes.iter().map(|(day, what)| format!("seit {day}: {what}")).collect();
+        format!("Verändert {}. Das kann der Grund für Unterschiede sein.", changes.join("; "))
     }
 
     fn muted(&self, count: u64) -> String {

@@ -4,14 +4,15 @@ use std::cmp::Reverse;
 
 use super::{
     IntervalView, Key, ModuleRow, Section,
+    languages::words,
     words::{between, percent},
     writer::{NAME, Writer, text},
 };
 use crate::{
-    domain::{Label, UnratedWhy},
+    domain::{Label, Language, UnratedWhy},
     facts::{
         coverage::ModuleStatus,
-        report::{Delta, ModuleReport, Trend},
+        report::{Delta, ModuleReport, Report, Trend},
     },
 };
 
@@ -21,16 +22,27 @@ const NAMED: usize = 30;
 /// Longest quote, in characters. There are more of them than frictions.
 const QUOTE: usize = 160;
 
+/// In which order modules are shown: used ones first, then those of which less is known. Equal ones stay in the order of
+/// their names.
+pub(crate) fn place(module: &ModuleReport) -> u8 {
+    match module.status {
+        ModuleStatus::Rated | ModuleStatus::Used => 0,
+        ModuleStatus::TooFew => 1,
+        ModuleStatus::Unused => 2,
+        ModuleStatus::NotOffered => 3,
+    }
+}
+
+/// A module of a report in the words of a language.
+pub(crate) fn row(report: &Report, module: &ModuleReport, language: Language) -> ModuleRow {
+    Writer { report, words: words(language) }.module(module)
+}
+
 impl Writer<'_> {
     pub(super) fn modules(&self) -> Section<ModuleRow> {
         let words = self.words;
         let mut modules: Vec<_> = self.report.modules.iter().collect();
-        modules.sort_by_key(|module| match module.status {
-            ModuleStatus::Rated | ModuleStatus::Used => 0,
-            ModuleStatus::TooFew => 1,
-            ModuleStatus::Unused => 2,
-            ModuleStatus::NotOffered => 3,
-        });
+        modules.sort_by_key(|module| place(module));
         let others: Vec<_> = modules.iter().skip(ROWS).map(|it| &*it.module).collect();
         let rows = modules.iter().take(ROWS).map(|module| self.module(module)).collect();
         let heading = words.headings().modules;

@@ -39,15 +39,15 @@ impl Writer<'_> {
     }
 
     /// What else has changed, by day.
-    fn confounded(&self) -> impl Iterator<Item = String> {
+    fn confounded(&self) -> Option<String> {
+        let words = self.words;
         let mut by_day = BTreeMap::<Date, Vec<&str>>::new();
         for it in &self.report.reliability.confounded {
-            by_day.entry(self.day_of(it.since)).or_default().push(self.words.setting(it.what));
+            by_day.entry(self.day_of(it.since)).or_default().push(words.setting(it.what));
         }
-        let words = self.words;
-        by_day
-            .into_iter()
-            .map(move |(day, what)| words.confounded(&words.long_date(day), &what.join(", ")))
+        let changes = by_day.into_iter().map(|(day, what)| (words.long_date(day), what.join(", ")));
+        let changes: Vec<_> = changes.collect();
+        (!changes.is_empty()).then(|| words.confounded(&changes))
     }
 
     pub(super) fn cost(&self) -> Section<String> {

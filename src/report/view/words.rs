@@ -231,7 +231,8 @@ pub(crate) trait Words: Terms {
     fn too_kind(&self, share: &str, interval: &str, ratings: u64) -> String;
     fn ungrounded(&self, ratings: u64) -> String;
     fn without_rating(&self, uses: Part, why: &str) -> String;
-    fn confounded(&self, since: &str, what: &str) -> String;
+    /// What changed since which days: days with the names of settings.
+    fn confounded(&self, changes: &[(String, String)]) -> String;
     fn muted(&self, count: u64) -> String;
     fn calls_lost(&self, runs: u64) -> String;
     fn cost(&self, usd: &str, per_day: Option<&str>) -> String;

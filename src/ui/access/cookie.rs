@@ -72,10 +72,11 @@ pub(super) fn take_away(is_secure: bool) -> HeaderValue {
     set_cookie("", 0, is_secure)
 }
 
+/// The path is `/`, because a browser sends a cookie of the path /ui to /ui and /ui/…, but not to /ui.json.
 fn set_cookie(value: &str, seconds: i64, is_secure: bool) -> HeaderValue {
     let secure = if is_secure { "; Secure" } else { "" };
     let text =
-        format!("{NAME}={value}; Path=/ui; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
+        format!("{NAME}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
     // The value is a number and hex digits, which every header may have.
     HeaderValue::try_from(text).unwrap_or(const { HeaderValue::from_static("") })
 }
@@ -223,10 +224,10 @@ mod tests {
         }
         let set = |is_secure| cookies(KEY).give(at(1_000), is_secure);
         let value = given(KEY, 1_000);
-        let plain = format!("mana_ui={value}; Path=/ui; HttpOnly; SameSite=Strict; Max-Age=43200");
+        let plain = format!("mana_ui={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age=43200");
         assert_eq!(set(false), plain);
         assert_eq!(set(true), format!("{plain}; Secure"));
-        let gone = "mana_ui=; Path=/ui; HttpOnly; SameSite=Strict; Max-Age=0";
+        let gone = "mana_ui=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0";
         assert_eq!(take_away(false), gone);
         assert_eq!(take_away(true), format!("{gone}; Secure"));
     }

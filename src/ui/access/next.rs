@@ -5,8 +5,8 @@ const FRONT: &str = "/ui";
 /// Longest address that is kept, in bytes.
 const LONGEST: usize = 4_000;
 
-/// The address of a page of ours, as it stands in a header. Whatever it is made of, it leads nowhere else: a link to the
-/// login must not take people to a page that looks like ours.
+/// The address of a page of ours, as it stands in a header. Whatever it is made of, it leads nowhere else: a link to
+/// the login must not take people to a page that looks like ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::ui) struct Next(String);
 
@@ -29,8 +29,8 @@ impl Next {
     }
 }
 
-/// Whether an address is within /ui of the same host. Browsers take a backslash for a slash, drop some control characters,
-/// resolve `..`, and take what follows `//` at the beginning for a host.
+/// Whether an address is within /ui of the same host. Browsers take a backslash for a slash, drop some control
+/// characters, resolve `..`, and take what follows `//` at the beginning for a host.
 fn is_ours(address: &str) -> bool {
     let path = address.split(['?', '#']).next().unwrap_or_default();
     let leaves = |segment: &str| {

@@ -1,5 +1,4 @@
-//! How often a wrong key may be tried. Nobody guesses a long key, but a limit keeps those who try from filling the log, and
-//! protects a short one.
+//! How often a wrong key may be tried. Nobody guesses a long random key, but people make up others.
 
 use std::{
     collections::VecDeque,
@@ -23,7 +22,7 @@ const OF_ALL: usize = 60;
 pub(in crate::ui) enum Try {
     Right,
     Wrong,
-    /// The key was not looked at. Another try counts after this time.
+    /// It does not count, whatever the key is. After this time another one does.
     TooMany(Duration),
 }
 
@@ -63,7 +62,7 @@ impl Wrong {
         while self.last.front().is_some_and(|(at, _)| wait(*at).is_zero()) {
             self.last.pop_front();
         }
-        // When the oldest of the tries ends that are one too many together with a further one.
+        // While the oldest of these tries counts, a further one is too many.
         let of_all = (self.last.len() >= OF_ALL).then(|| self.last.front()).flatten();
         let own = self.last.iter().rev().filter(|(_, known)| *known == origin).nth(OF_ONE - 1);
         match of_all.into_iter().chain(own).map(|(at, _)| wait(*at)).max() {

@@ -1,14 +1,17 @@
 //! A journal of facts alone: how large it is, and how long it takes to read it.
 
-use std::{error::Error, fs, path::Path, time::Instant};
+use std::{collections::BTreeMap, error::Error, fs, path::Path, time::Instant};
 
 use devstack::chance::Chance;
 use jiff::{SignedDuration, Timestamp};
 use mana_persona_runner::{
-    domain::{Cause, Next, Outcome, Persona, RunId, RunState, Slot},
-    facts::{Fingerprint, Line, RunFacts, SeenIssue, line},
+    domain::{
+        Cause, InputHash, ModuleRating, Outcome, Persona, Rating, RunId, RunState, Slot, ToolName,
+    },
+    facts::{Line, Observed, ObservedCall, RunFacts, extract},
     journal::{DeploymentSource, EndedRun, History, Journal, NewRun, RunSettings},
 };
+use uuid::Uuid;
 
 /// The tools of ten modules; a run uses some of them.
 const MODULES: [&str; 10] = [
@@ -19,6 +22,9 @@ const VERBS: [&str; 3] = ["list", "create", "complete"];
 /// One call in so many fails.
 const FAILS: u64 = 20;
 const CALLS: u64 = 18;
+/// What a persona says after a failure, and of a module.
+const WORDS: &str = "Das hat leider nicht geklappt, ich versuche es anders. Das hat leider nicht geklappt, ich versuche es anders. ";
+const NOTES: &str = "Klappt gut, nur die Liste ist mir etwas zu lang geworden.";
 /// The runs of so many last days are those of a second deployment.
 const DAYS_AFTER: u32 = 7;
 /// Single calls are kept so long, all other facts 400 days.
@@ -107,13 +113,13 @@ async fn run(
     };
     let new = NewRun { id, persona, slot: &slot, attempt: 1, model: "claude-haiku-5-5", begun };
     journal.begin_run(new, at).await?;
-    let facts = facts(&id.to_string(), at, chance);
+    let facts = facts(&id.to_string(), at, chance)?;
     let ended = EndedRun {
         state: RunState::Finished,
         stage: "done",
         replies: 12,
         calls: facts.calls.len(),
-        call_errors: facts.hits.len(),
+        call_errors: facts.calls.iter().filter(|(call, _)| !call.ok).count(),
         ratings: facts.modules.len(),
         reason: Some("done".into()),
         next_eligible_at: None,
@@ -125,78 +131,84 @@ async fn run(
     Ok(())
 }
 
-/// The facts of a run of [`CALLS`] calls in about four modules, some of which fail.
-pub(crate) fn facts(run: &str, at: Timestamp, chance: &mut Chance) -> RunFacts {
-    let mut facts = RunFacts::default();
+/// The facts of a run of [`CALLS`] calls in about four modules, some of which fail. They are extracted as the daemon does
+/// it, so that what a journal has beside its calls follows from the calls.
+fn facts(run: &str, at: Timestamp, chance: &mut Chance) -> Result<RunFacts, Box<dyn Error>> {
     let favourite = chance.between(0, MODULES.len() as u64);
+    let mut calls = Vec::new();
     for number in 1..=CALLS {
-        let module = (favourite + chance.between(0, 4)) as usize % MODULES.len();
-        let module = MODULES[module];
-        let tool = format!("{module}.{}", VERBS[chance.between(0, 3) as usize]);
-        let failed = chance.between(0, FAILS) == 0;
-        let template = format!("No entry with id ‹id› in {tool}, variant {}", chance.between(0, 2));
-        let fingerprint = Fingerprint::of(Cause::Handler, Some(&tool), &template);
-        let call = line::Call {
-            run: run.to_owned(),
-            number: number as u32,
-            at: at + SignedDuration::from_secs(10 * number as i64),
-            module: module.to_owned(),
-            ok: !failed,
-            cause: failed.then_some(Cause::Handler),
-            issue: None,
-            template: failed.then(|| template.clone()),
-            input_hash: Some(format!("{:016x}", chance.between(0, u64::MAX))),
-            latency_ms: Some(chance.between(20, 400)),
-            tries: 1,
-            chars: chance.between(20, 4_000),
-            cut: false,
-            limit_offered: tool.ends_with("list"),
-            next: failed.then_some(Next::OtherOk),
-            quote: failed
-                .then(|| "Das hat leider nicht geklappt, ich versuche es anders. ".repeat(2)),
-            tool: tool.clone(),
-        };
-        facts.calls.push((call, failed.then_some(fingerprint)));
-        if failed && facts.hits.iter().all(|(issue, _)| issue.fingerprint != fingerprint) {
-            let at = at + SignedDuration::from_secs(10 * number as i64);
-            let tool = Some(tool.clone());
-            let (cause, call) = (Cause::Handler, number as u32);
-            let tools = tool.iter().cloned().collect();
-            let issue = SeenIssue { fingerprint, tool, cause, template, at, call };
-            let (issue_id, run) = (String::new(), run.to_owned());
-            facts.hits.push((
-                issue,
-                line::Hit { issue: issue_id, run, calls: 1, recovered: true, tools },
-            ));
-        }
-        match facts.tools.iter_mut().find(|used| used.tool == tool) {
-            Some(used) => used.calls += 1,
-            None => facts.tools.push(line::Tool {
-                run: run.to_owned(),
-                tool,
-                calls: 1,
-                failed: u32::from(failed),
-                dead_end: false,
-                recovered: failed,
-            }),
-        }
-        if facts.modules.iter().all(|used| used.module != module) {
-            facts.modules.push(line::Module {
-                run: run.to_owned(),
-                module: module.to_owned(),
-                rating: Some(chance.between(2, 6) as u8),
-                grounded: true,
-                unrated_why: None,
-                notes: Some("Klappt gut, nur die Liste ist mir etwas zu lang geworden.".into()),
-                calls: vec![number as u32],
-                reads: 2,
-                writes: 2,
-                failed: 0,
-                dead_end: false,
-            });
+        calls.push(call(number as u32, favourite, at, chance));
+    }
+    let mut modules = BTreeMap::<_, Vec<u32>>::new();
+    for call in &calls {
+        modules.entry(ToolName::new(&*call.tool).module()).or_default().push(call.number);
+    }
+    let ratings = modules.into_iter().map(|(module, mut calls)| {
+        let rating: Rating = serde_json::from_value(chance.between(2, 6).into())?;
+        calls.truncate(1);
+        Ok(ModuleRating::new(module, rating, Some(NOTES), calls))
+    });
+    let ratings = Some(ratings.collect::<Result<_, serde_json::Error>>()?);
+    let observed = Observed { calls, day: Some(Outcome::Done), ratings, unrated: Vec::new() };
+    Ok(extract(&observed, run, Outcome::Done, SignedDuration::ZERO))
+}
+
+fn call(number: u32, favourite: u64, at: Timestamp, chance: &mut Chance) -> ObservedCall {
+    let module = MODULES[(favourite + chance.between(0, 4)) as usize % MODULES.len()];
+    let verb = VERBS[chance.between(0, VERBS.len() as u64) as usize];
+    let id = Uuid::from_u64_pair(chance.between(0, u64::MAX), chance.between(0, u64::MAX));
+    let input = format!(r#"{{"id":"{id}"}}"#);
+    let error = match chance.between(0, 2) {
+        0 => format!("No entry with id {id}"),
+        _ => format!("The entry {id} is locked"),
+    };
+    let failure = (chance.between(0, FAILS) == 0).then_some((Cause::Handler, error));
+    ObservedCall {
+        number,
+        at: at + SignedDuration::from_secs(10 * i64::from(number)),
+        tool: format!("{module}.{verb}"),
+        is_listed: true,
+        is_read_only: verb == "list",
+        may_have_run: true,
+        input_hash: InputHash::of_json(&input),
+        input,
+        words: if failure.is_some() { WORDS.into() } else { String::new() },
+        failure,
+        latency: chance.millis(20, 400),
+        tries: 1,
+        chars: chance.between(20, 4_000),
+        cut: false,
+        limit_offered: verb == "list",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mana_persona_runner::{
+        domain::Language,
+        facts::window::{Builder, Days},
+        report::{Document, Form},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_report_from_the_export_has_the_bytes_of_the_one_from_the_journal() {
+        let folder = crate::Folder::new();
+        let personas: Vec<_> = (0..4).map(|number| crate::persona(number).unwrap()).collect();
+        simulate(&folder.0, &personas, 14).await.unwrap();
+        let journal = Journal::open_read_only(&folder.0).await.unwrap();
+        for days in [Days::LastWeek, Days::Last(5), Days::All] {
+            let text = |facts: Builder| {
+                let facts = facts.finish(days).unwrap();
+                Document::new(&facts, Language::English).text(Form::Json)
+            };
+            let mut export = Builder::default();
+            let take = |line| export.take(line).unwrap();
+            journal.facts_lines(None, History::All, take).await.unwrap();
+            let report = text(journal.facts_for(days).await.unwrap());
+            assert!(report.contains("\"frictions\":[{"), "{report}");
+            assert_eq!(report, text(export), "{days:?}");
         }
     }
-    facts.tools.sort_by(|a, b| a.tool.cmp(&b.tool));
-    facts.modules.sort_by(|a, b| a.module.cmp(&b.module));
-    facts
 }

@@ -91,7 +91,7 @@ pub(super) fn run(row: &Row) -> Result<Run> {
     })
 }
 
-pub(super) fn call(row: &Row) -> Result<Call> {
+pub(in crate::journal) fn call(row: &Row) -> Result<Call> {
     let packed = row.text("packed")?;
     let mut packed = Packed(packed.split(','));
     let text = |column: &str| row.text(column).ok();
@@ -116,7 +116,7 @@ pub(super) fn call(row: &Row) -> Result<Call> {
     })
 }
 
-pub(super) fn module(row: &Row) -> Result<Module> {
+pub(in crate::journal) fn module(row: &Row) -> Result<Module> {
     Ok(Module {
         run: row.text("run_id")?,
         module: row.text("module")?,
@@ -132,7 +132,7 @@ pub(super) fn module(row: &Row) -> Result<Module> {
     })
 }
 
-pub(super) fn issue(row: &Row) -> Result<Issue> {
+pub(in crate::journal) fn issue(row: &Row) -> Result<Issue> {
     let first = Sighting {
         at: time(row, "first_at")?,
         run: row.text("first_run").ok(),

@@ -1,18 +1,19 @@
-//! What happens in the product while the personas live: two deployments and an outage, all in the last week, so that its
-//! report has something to tell and the weeks before are its background.
+//! What happens in the product while the personas of the demo live, and those of the tests in a browser: two deployments
+//! and an outage, all in the last week, so that its report has something to tell and the weeks before are its background.
 //!
 //! The product never works perfectly: a few calls fail at random, and until the first deployment many new notes are
 //! lost, which that deployment repairs. The second deployment breaks a tool.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
-use devstack::{
+use jiff::civil::Weekday;
+
+use crate::{
     Devstack, catalog,
     claude::{Manner, Rates},
     days,
     mcp::{PlantedFault, Shows},
 };
-use jiff::civil::Weekday;
 
 /// The tool that fails until the first deployment of the last week.
 const REPAIRED: &str = "notes.create";
@@ -23,7 +24,7 @@ const OUTAGE: Duration = Duration::from_mins(10);
 
 /// What happens on a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub enum Event {
     /// Before anyone is up, a deployment that repairs [`REPAIRED`].
     Repair,
     /// Before anyone is up, a deployment that breaks [`BROKEN`].
@@ -34,7 +35,7 @@ pub(crate) enum Event {
 
 impl Event {
     /// What happens on a day of the last week.
-    pub(crate) fn on(weekday: Weekday) -> Option<Self> {
+    pub fn on(weekday: Weekday) -> Option<Self> {
         match weekday {
             Weekday::Tuesday => Some(Self::Repair),
             Weekday::Thursday => Some(Self::Regression),
@@ -44,7 +45,7 @@ impl Event {
     }
 
     /// Makes it happen, except for the outage, which needs a day that has begun.
-    pub(crate) fn prepare(self, peers: &Devstack) {
+    pub fn prepare(self, peers: &Devstack) {
         match self {
             Self::Repair => {
                 peers.mcp.uproot(REPAIRED);
@@ -61,7 +62,7 @@ impl Event {
 
     /// Makes mana-mcp unreachable for a while if that is what happens on this day. Calls `pass` when time passes on the
     /// calendar.
-    pub(crate) async fn strike(self, peers: &Devstack, pass: impl Fn(Duration)) {
+    pub async fn strike(self, peers: &Devstack, pass: impl Fn(Duration)) {
         if self == Self::Outage {
             // With this status each call fails at once. After a 503 the runner waits and calls again: nobody notices.
             days::be_away(peers, OUTAGE, 500, pass).await;
@@ -69,7 +70,7 @@ impl Event {
     }
 
     /// What a team would tell of it.
-    pub(crate) fn told(self) -> String {
+    pub fn told(self) -> String {
         match self {
             Self::Repair => format!("1.5.0 is deployed; it repairs {REPAIRED}"),
             Self::Regression => format!("1.6.0 is deployed; it breaks {BROKEN}"),
@@ -81,7 +82,10 @@ impl Event {
 }
 
 /// Makes the product and the personas what they are from the first day on.
-pub(crate) fn begin(peers: &Devstack) -> Result<(), Box<dyn Error>> {
+///
+/// # Errors
+/// When the tool catalog is invalid.
+pub fn begin(peers: &Devstack) -> Result<(), serde_json::Error> {
     days::offer_what_is_liked(&peers.mcp)?;
     peers.product.set_version("1.4.0");
     let lost = Shows::Text("Note {uuid} is locked by another device".into());
