@@ -6,6 +6,7 @@
 
 mod access;
 mod asked;
+mod compare;
 mod days;
 mod frame;
 mod frictions;
@@ -13,8 +14,10 @@ mod front;
 mod headers;
 mod link;
 mod live;
+mod modules;
 mod overviews;
 mod pager;
+mod personas;
 mod reports;
 mod runs;
 mod sign_in;
@@ -37,7 +40,7 @@ use maud::Markup;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::{domain::Language, journal::Journal, runner::Fleet};
+use crate::{domain::Language, facts::window::Days, journal::Journal, runner::Fleet};
 use access::Access;
 use asked::Asked;
 pub(crate) use headers::with_headers;
@@ -48,6 +51,8 @@ use trouble::Trouble;
 const STYLE: &str = concat!(include_str!("report/html/base.css"), include_str!("ui/style.css"));
 const SCRIPT: &str = include_str!("ui/ui.js");
 const ICON: &str = include_str!("ui/icon.svg");
+/// The days that a page shows if the request names none; only the first page has others.
+const USUAL_DAYS: Days = Days::Last(28);
 
 /// What the pages show, and from where.
 #[derive(Debug)]
@@ -137,6 +142,14 @@ pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
         .route("/ui/frictions.json", page(frictions::list))
         .route("/ui/frictions/{id}", page(frictions::show))
         .route("/ui/live", page(live::show))
+        .route("/ui/modules", page(modules::list))
+        .route("/ui/modules.json", page(modules::list))
+        .route("/ui/modules/{module}", page(modules::show))
+        .route("/ui/personas", page(personas::list))
+        .route("/ui/personas.json", page(personas::list))
+        .route("/ui/personas/{id}", page(personas::show))
+        .route("/ui/compare", page(compare::show))
+        .route("/ui/compare.json", page(compare::show))
         .route("/ui/reports", page(reports::list))
         .route("/ui/reports/{file}", page(reports::show))
         .route("/ui/runs", page(runs::show))

@@ -12,7 +12,7 @@ pub(crate) mod modules;
 pub(crate) mod sections;
 pub(crate) mod shapes;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};

@@ -10,7 +10,7 @@ use super::{
 use crate::{domain::RunId, report::html::links::Links};
 
 /// The parameters that say which part of a list is shown.
-const PARTS: [&str; 3] = ["page", "before", "after"];
+pub(super) const PARTS: [&str; 3] = ["page", "before", "after"];
 
 /// Characters of a path that need no encoding: those that RFC 3986 calls unreserved.
 fn is_plain(byte: u8) -> bool {

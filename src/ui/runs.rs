@@ -12,19 +12,17 @@ use serde_json::{Value, json};
 use super::{
     Answer, Page, Place, Ui,
     asked::Asked,
-    frame,
+    frame, pager,
     times::Times,
     trouble::Trouble,
     words::{runs::words, terms::terms},
 };
 use crate::{
     domain::{Label, RunId, RunState, clipped_line},
-    journal::{self, FoundRun, Part},
+    journal::{self, FoundRun},
 };
 use filter::Filter;
 
-/// How many runs a page has.
-const AT_ONCE: u32 = 50;
 /// Longest label, version or name, in characters.
 const NAME: usize = 40;
 /// Longest reason, in characters.
@@ -33,14 +31,9 @@ const REASON: usize = 80;
 /// The list.
 pub(super) async fn show(ui: Arc<Ui>, asked: Asked) -> Result<Answer, Trouble> {
     let filter = Filter::read(&ui.journal, &asked).await?;
-    let part = match (run_in(&asked, "before")?, run_in(&asked, "after")?) {
-        (Some(run), _) => Part::Before(run),
-        (None, Some(run)) => Part::After(run),
-        (None, None) => Part::Newest,
-    };
-    let found = ui.journal.find_runs(&filter.runs, part, AT_ONCE).await?;
-    let [newer, older] = around(&found);
+    let found = ui.journal.find_runs(&filter.runs, asked.part()?, pager::ROWS as u32).await?;
     if asked.is_json {
+        let [newer, older] = around(&found);
         let runs: Vec<_> = found.items.iter().map(as_json).collect();
         let [after, before] = [newer, older].map(|run| run.map(|run| run.to_string()));
         return Ok(Answer::Json(json!({"runs": runs, "after": after, "before": before})));
@@ -53,23 +46,10 @@ pub(super) async fn show(ui: Arc<Ui>, asked: Asked) -> Result<Answer, Trouble> {
         } @else {
             (frame::wide(words.title, table(&asked, &times, &found.items, &filter.versions())))
         }
-        p.pages {
-            @if let Some(run) = newer {
-                a rel="prev" href=(part_link(&asked, "after", run)) { (words.newer) }
-            }
-            @if let Some(run) = older {
-                a rel="next" href=(part_link(&asked, "before", run)) { (words.older) }
-            }
-        }
+        (pager::of_runs(&asked, &found, |run| run.id))
     };
     let title = words.title.to_owned();
     Ok(Answer::Page(Page { place: Place::Runs, title, main, live: None }))
-}
-
-/// The run that a parameter names.
-fn run_in(asked: &Asked, name: &'static str) -> Result<Option<RunId>, Trouble> {
-    let run = asked.parameter(name).map(RunId::parse);
-    run.transpose().map_err(|_| Trouble::Parameter(name))
 }
 
 /// The runs before and after which the list goes on: with newer and with older ones.
@@ -77,11 +57,6 @@ fn around(found: &journal::Page<FoundRun>) -> [Option<RunId>; 2] {
     let first = found.items.first().filter(|_| found.has_newer);
     let last = found.items.last().filter(|_| found.has_older);
     [first, last].map(|run| run.map(|run| run.id))
-}
-
-/// The address of another part of the list.
-fn part_link(asked: &Asked, name: &str, run: RunId) -> String {
-    asked.here_without(&["before", "after"], &[(name, &run.to_string())])
 }
 
 fn table(

@@ -54,7 +54,7 @@ async fn live() -> Lived {
     let claude = ClaudeOptions { keeps_requests: false, ..ClaudeOptions::default() };
     let options = Options { claude, folder_in_memory: true, ..Options::default() };
     let personas = catalog::personas();
-    let (peers, _) = stage::start_peers(options, BEGIN.parse().unwrap(), &personas).await;
+    let (peers, _) = stage::start_peers(options, begin(), &personas).await;
     peers.stop_recording();
     story::begin(&peers).unwrap();
     let vars = [
@@ -122,6 +122,11 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     visit(folder, folder, &mut files);
     files
+}
+
+/// The Monday on which the first week begins.
+pub(crate) fn begin() -> Timestamp {
+    BEGIN.parse().unwrap()
 }
 
 /// The time at which the journal is read: a Monday.

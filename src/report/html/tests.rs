@@ -1,4 +1,4 @@
-mod document;
+pub(crate) mod document;
 pub(super) mod samples;
 mod week;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Texts that would do harm if they became markup.
-const HOSTILE: [&str; 9] = [
+pub(crate) const HOSTILE: [&str; 9] = [
     "<script>alert(1)</script>",
     "</style><script>alert(1)</script>",
     "</title><img src=x onerror=alert(1)>",

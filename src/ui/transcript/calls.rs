@@ -8,8 +8,12 @@ use super::{
     parts::Places,
     story::{Call, Texts},
 };
-use crate::{agent::transcript::Came, domain::clipped_line, report::view::languages};
+use crate::{
+    agent::transcript::Came, domain::clipped_line, report::view::languages, ui::words::frictions,
+};
 
+/// The longest beginning of an error beside the name of its tool, in characters.
+const ERROR: usize = 90;
 /// How many ratings of a call are named.
 const MOST_RATINGS: usize = 8;
 /// How many hints of a call are shown.
@@ -80,7 +84,14 @@ fn summary(drawer: &Drawer<'_>, call: &Call<'_>) -> Markup {
         @if let Some(latency) = call.latency.filter(|_| call.came == Came::Back) {
             " " span.grey { (drawer.terms.took(latency)) }
         }
+        @if let Some(error) = error(call) { " · " span.seen { bdi { (error) } } }
     }
+}
+
+/// The beginning of the error of a failed call.
+fn error(call: &Call<'_>) -> Option<String> {
+    let texts = call.texts.as_ref().filter(|_| call.came == Came::Back && !call.is_ok)?;
+    Some(clipped_line(&texts.result, ERROR)).filter(|error| !error.is_empty())
 }
 
 /// How a call ended.
@@ -106,8 +117,9 @@ fn facts(drawer: &Drawer<'_>, call: &Call<'_>) -> Markup {
     let mut told = Vec::new();
     told.extend(call.at.map(|at| drawer.times.second(at)));
     if let Some(cause) = call.cause {
-        told.push(format!("{}: {}", words.cause, drawer.terms.cause(cause)));
-        told.push(format!("{}: {}", words.blame, drawer.terms.blame(cause.blame())));
+        let frictions = frictions::words(drawer.asked.language);
+        told.push(frictions.why(cause).to_owned());
+        told.push(format!("{} {}", frictions.blame, drawer.terms.blame(cause.blame())));
     }
     told.extend(call.next.map(|next| format!("{}: {}", words.next, view.next(next))));
     if call.tries > 1 {

@@ -58,11 +58,9 @@ impl<'d> Drawer<'d> {
             Item::Heading(heading) => html! { h2 { (self.heading(*heading)) } },
             Item::Prompt(text) => self.folded(words.who, text, most.min(PROMPT)),
             Item::Opening(at, text) => html! {
-                div.turn {
-                    h3 { (words.opening) }
-                    p.seen { (self.times.second(*at)) }
-                    (self.spoken(text, most.min(WORDS)))
-                }
+                h3 { (words.opening) }
+                p.seen { (self.times.second(*at)) }
+                (self.spoken(text, most.min(WORDS)))
             },
             Item::Turn(reply) => self.turn(reply),
             Item::Words(text) => self.spoken(text, most.min(WORDS)),
@@ -176,14 +174,12 @@ impl<'d> Drawer<'d> {
     }
 
     fn notice(&self, notice: &Notice<'_>) -> Markup {
-        let words = self.words;
         match notice {
-            Notice::DayEnded(at, outcome, reason) => {
-                let ended = words.day_ended(&self.times.second(*at), self.terms.outcome(*outcome));
-                html! { p.turn.note { (ended) " (" bdi { (clipped_line(reason, REASON)) } ")" } }
+            Notice::DayEnded(_, _, reason) => {
+                html! { p.turn.note { (self.told(notice)) (self::reason(reason)) } }
             }
-            Notice::Damaged(step, error) => html! {
-                p.trouble { (words.damaged(*step)) " " bdi { (clipped_line(error, REASON)) } }
+            Notice::Damaged(_, error) => html! {
+                p.trouble { (self.told(notice)) (self::reason(error)) }
             },
             Notice::Unanswered(Some(_)) | Notice::Died(_) | Notice::StepsGone(_) => {
                 html! { p.trouble { (self.told(notice)) } }
@@ -207,7 +203,9 @@ impl<'d> Drawer<'d> {
             Notice::WithoutAttachments => words.without_attachments.into(),
             Notice::WithoutThinking => words.without_thinking.into(),
             Notice::NoRatings => words.no_ratings.into(),
-            Notice::DayEnded(_, _, reason) => clipped_line(reason, REASON),
+            Notice::DayEnded(at, outcome, _) => {
+                words.day_ended(&self.times.second(*at), self.terms.outcome(*outcome))
+            }
             Notice::Damaged(step, _) => words.damaged(*step),
         }
     }
@@ -230,4 +228,9 @@ impl<'d> Drawer<'d> {
             }
         }
     }
+}
+
+/// Why something ended or failed, unless it is the ordinary end.
+pub(super) fn reason(reason: &str) -> Markup {
+    html! { @if !matches!(reason, "" | "done") { " (" bdi { (clipped_line(reason, REASON)) } ")" } }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::{
-    draw::{Drawer, NAME, REASON},
+    draw::{self, Drawer, NAME},
     kept::Kept,
 };
 use crate::{
@@ -73,23 +73,28 @@ pub(super) fn facts(drawer: &Drawer<'_>, kept: &Kept) -> Markup {
             dd {
                 b { (terms.came_to(run.state, run.outcome)) }
                 @if came_to.is_refused { "; " (terms.refused()) }
-                @if let Some(reason) = &run.end_reason { " (" bdi { (clipped_line(reason, REASON)) } ")" }
+                @if let Some(reason) = &run.end_reason { (draw::reason(reason)) }
             }
-            dt { (words.stage) } dd { (terms.stage(&run.stage)) }
             dt { (words.begun) } dd { (begun(drawer, run)) }
-            dt { (words.slot) } dd { (words.attempt(&value(run.slot.as_str()), run.attempt)) }
             dt { (words.size) }
             dd { (words.counts(came_to.turns, [came_to.calls, came_to.failed], run.ratings)) }
             dt { (words.frictions) } dd { (frictions(drawer, kept)) }
             dt { (words.cost) } dd { (words.spent(run.spent, lost(kept))) }
             dt { (words.product) } dd { bdi { (product(drawer, kept)) } }
-            @for (name, value) in settings {
-                @if let Some(value) = value { dt { (name) } dd { bdi { (value) } } }
-            }
             @if !kept.posts.is_empty() {
                 dt { (words.outbox) } dd { (posts(drawer, kept)) }
             }
-            dt { (words.run) } dd { code { (run.id) } }
+        }
+        details data-item {
+            summary { (words.details) }
+            dl.facts {
+                dt { (words.stage) } dd { (terms.stage(&run.stage)) }
+                dt { (words.slot) } dd { (words.attempt(&value(run.slot.as_str()), run.attempt)) }
+                @for (name, value) in settings {
+                    @if let Some(value) = value { dt { (name) } dd { bdi { (value) } } }
+                }
+                dt { (words.run) } dd { code { (run.id) } }
+            }
         }
     }
 }

@@ -6,8 +6,6 @@ pub(in crate::ui) struct Words {
     language: Language,
     pub(in crate::ui) title: &'static str,
     pub(in crate::ui) none: &'static str,
-    pub(in crate::ui) newer: &'static str,
-    pub(in crate::ui) older: &'static str,
 
     // The filter.
     pub(in crate::ui) filter: &'static str,
@@ -41,8 +39,6 @@ const GERMAN: Words = Words {
     language: Language::German,
     title: "Läufe",
     none: "Kein Lauf passt dazu.",
-    newer: "neuere Läufe",
-    older: "ältere Läufe",
     filter: "Filter",
     apply: "Zeigen",
     clear: "Alle Läufe",
@@ -72,8 +68,6 @@ const ENGLISH: Words = Words {
     language: Language::English,
     title: "Runs",
     none: "No run fits.",
-    newer: "newer runs",
-    older: "older runs",
     filter: "Filter",
     apply: "Show",
     clear: "All runs",

@@ -81,7 +81,7 @@ impl Terms {
         self.of(words).to_owned()
     }
 
-    /// Why a call failed.
+    /// Why a call failed, in a few words; `words::frictions` has a sentence.
     pub(in crate::ui) fn cause(self, cause: Cause) -> &'static str {
         self.of(match cause {
             Cause::Handler => ["Fehler des Werkzeugs", "error of the tool"],

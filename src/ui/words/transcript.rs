@@ -22,6 +22,7 @@ pub(in crate::ui) struct Words {
     pub(in crate::ui) refused_once: &'static str,
 
     // What is known of the run.
+    pub(in crate::ui) details: &'static str,
     pub(in crate::ui) about: &'static str,
     pub(in crate::ui) persona: &'static str,
     pub(in crate::ui) came_to: &'static str,
@@ -76,8 +77,6 @@ pub(in crate::ui) struct Words {
     pub(in crate::ui) ran_or_not: &'static str,
     pub(in crate::ui) not_made_yet: &'static str,
     pub(in crate::ui) not_made: &'static str,
-    pub(in crate::ui) cause: &'static str,
-    pub(in crate::ui) blame: &'static str,
     pub(in crate::ui) next: &'static str,
     pub(in crate::ui) friction: &'static str,
     pub(in crate::ui) tries: &'static str,

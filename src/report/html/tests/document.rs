@@ -1,26 +1,27 @@
-//! A strict reader of the HTML that the page is written in.
+//! A strict reader of the HTML that reports and pages are written in.
 
 /// Elements that have no end.
-const VOID: [&str; 1] = ["meta"];
+const VOID: [&str; 3] = ["meta", "link", "input"];
 
 /// The elements of a page in their order.
 #[derive(Debug)]
-pub(super) struct Document {
-    pub(super) elements: Vec<Element>,
+pub(crate) struct Document {
+    pub(crate) elements: Vec<Element>,
 }
 
 /// An element with the text within it.
 #[derive(Debug)]
-pub(super) struct Element {
-    pub(super) name: String,
-    pub(super) attributes: Vec<(String, String)>,
-    text: String,
+pub(crate) struct Element {
+    pub(crate) name: String,
+    /// The value of an attribute that has none is empty.
+    pub(crate) attributes: Vec<(String, String)>,
+    pub(crate) text: String,
 }
 
 impl Document {
     /// Panics if an element is not closed or closed in the wrong order, if an attribute is not in double quotes, or if
     /// a text has an `&` that begins no known reference.
-    pub(super) fn parse(page: &str) -> Self {
+    pub(crate) fn parse(page: &str) -> Self {
         let mut rest = page.strip_prefix("<!DOCTYPE html>").expect("a doctype");
         let mut elements: Vec<Element> = Vec::new();
         let mut open: Vec<usize> = Vec::new();
@@ -49,18 +50,18 @@ impl Document {
                 rest = after.strip_prefix("style>").expect("an end of the style");
             }
         }
-        assert!(open.is_empty() && rest == "\n", "something follows the page");
+        assert!(open.is_empty() && rest.trim().is_empty(), "something follows the page");
         Self { elements }
     }
 
     /// The texts of the elements with this name.
-    pub(super) fn text_of(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn text_of(&self, name: &str) -> Vec<&str> {
         let named = self.elements.iter().filter(|element| element.name == name);
         named.map(|element| &*element.text).collect()
     }
 
     /// The values of an attribute.
-    pub(super) fn attributes<'a>(
+    pub(crate) fn attributes<'a>(
         &'a self,
         element: &'a str,
         attribute: &'a str,
@@ -68,6 +69,14 @@ impl Document {
         let named = self.elements.iter().filter(move |known| known.name == element);
         let attributes = named.flat_map(|element| &element.attributes);
         attributes.filter(move |(name, _)| name == attribute).map(|(_, value)| &**value)
+    }
+}
+
+impl Element {
+    /// The value of an attribute.
+    pub(crate) fn attribute(&self, wanted: &str) -> Option<&str> {
+        let found = self.attributes.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| &**value)
     }
 }
 
@@ -81,9 +90,16 @@ fn start_tag(tag: &str) -> (Element, &str) {
     assert!(is_name(name), "no name: {name:?}");
     let mut attributes = Vec::new();
     while let Some(attribute) = rest.strip_prefix(' ') {
-        let (name, value) = attribute.split_once("=\"").expect("a value in quotes");
+        let end = attribute.find(['=', ' ', '>']).expect("an end of the name");
+        let (name, after) = attribute.split_at(end);
         assert!(is_name(name), "no name: {name:?}");
-        let (value, after) = value.split_once('"').expect("an end of the value");
+        let (value, after) = match after.strip_prefix('=') {
+            None => ("", after),
+            Some(value) => {
+                let value = value.strip_prefix('"').expect("a value in quotes");
+                value.split_once('"').expect("an end of the value")
+            }
+        };
         assert!(!attributes.iter().any(|(known, _)| known == name), "{name} twice");
         attributes.push((name.to_owned(), unescaped(value)));
         rest = after;

@@ -12,6 +12,7 @@ pub(super) const WORDS: Words = Words {
     rating_owed: "The run was stopped after its day; its ratings will still be asked for.",
     refused_once: "mana-auth refused rows of this run for good; they are no longer kept.",
 
+    details: "Settings and id",
     about: "About the run",
     persona: "Persona",
     came_to: "Came to",
@@ -64,8 +65,6 @@ pub(super) const WORDS: Words = Words {
     ran_or_not: "no result: whether it ran is unknown",
     not_made_yet: "not called yet",
     not_made: "not called",
-    cause: "Cause",
-    blame: "to blame",
     next: "then",
     friction: "friction",
     tries: "tries",

@@ -12,6 +12,7 @@ pub(super) const WORDS: Words = Words {
     rating_owed: "Der Lauf wurde nach seinem Tag angehalten; die Noten werden noch erfragt.",
     refused_once: "mana-auth hat Zeilen dieses Laufs endgültig abgelehnt; aufbewahrt sind sie nicht mehr.",
 
+    details: "Einstellungen und Kennung",
     about: "Über den Lauf",
     persona: "Persona",
     came_to: "Ausgang",
@@ -64,8 +65,6 @@ pub(super) const WORDS: Words = Words {
     ran_or_not: "kein Ergebnis: ungewiss, ob es lief",
     not_made_yet: "noch nicht aufgerufen",
     not_made: "nicht aufgerufen",
-    cause: "Ursache",
-    blame: "verantwortlich",
     next: "danach",
     friction: "Reibung",
     tries: "Versuche",
