@@ -52,7 +52,7 @@ fn table(asked: &Asked, times: &Times, reports: &[ListedReport]) -> Markup {
     let words = words::reports::words(asked.language);
     html! {
         table {
-            thead { tr { @for column in words.columns { th scope="col" { (column) } } } }
+            (frame::head(&words.columns, &[]))
             tbody { @for report in reports { (row(asked, times, report)) } }
         }
     }

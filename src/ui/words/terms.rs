@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    domain::{Cause, Label, Language, Outcome, RunState, Stage, Usd, clipped_line},
+    domain::{Blame, Cause, Label, Language, Outcome, RunState, Stage, Usd, clipped_line},
     report::view::{languages, words::Words},
 };
 
