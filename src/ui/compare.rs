@@ -153,9 +153,10 @@ fn latest(asked: &Asked, deployments: &[Build]) -> String {
 /// What else differs, and may be the reason.
 fn confounders(asked: &Asked, times: &Times, comparison: &Comparison) -> Markup {
     let (words, terms) = (words::compare::words(asked.language), languages::words(asked.language));
-    let changed = comparison.confounded.iter().map(|it| {
-        words.since(terms.setting(it.what), &times.day(times.day_of(it.since)))
-    });
+    let changed = comparison
+        .confounded
+        .iter()
+        .map(|it| words.since(terms.setting(it.what), &times.day(times.day_of(it.since))));
     let changed: Vec<_> = changed.collect();
     html! {
         @if !changed.is_empty() { p.trouble role="note" { (words.confounded(&changed.join(", "))) } }

@@ -40,7 +40,9 @@ impl Look {
 impl Browser {
     pub(crate) async fn start(site: &str) -> Self {
         let chromium = patiently("Chromium", Chromium::start()).await.unwrap();
-        Self { chromium, site: site.to_owned() }
+        let browser = Self { chromium, site: site.to_owned() };
+        browser.look(Look::Light).await;
+        browser
     }
 
     /// Opens a page of the daemon, and waits until it is loaded.
@@ -135,7 +137,11 @@ impl Browser {
 
     pub(crate) async fn look(&self, look: Look) {
         let scheme = if look == Look::Dark { "dark" } else { "light" };
-        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        // Without motion, what is clicked is where it was when the driver looked.
+        let features = json!([
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]);
         self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
         let ((width, height), is_phone) = (look.size(), look == Look::Phone);
         let scale = if look == Look::Zoomed { 2 } else { 1 };

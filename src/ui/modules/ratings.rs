@@ -48,7 +48,8 @@ impl<'a> Ratings<'a> {
     ) -> Result<Self, Trouble> {
         let part = asked.part()?;
         let rating = asked.parameter("rating");
-        let rated = rating.map(|text| rated(text).ok_or(Trouble::Parameter("rating"))).transpose()?;
+        let rated =
+            rating.map(|text| rated(text).ok_or(Trouble::Parameter("rating"))).transpose()?;
         let (mut persona, mut id) = (None, None);
         if let Some(name) = asked.parameter("persona") {
             let known = ui.journal.persona_called(name).await?;
@@ -58,7 +59,8 @@ impl<'a> Ratings<'a> {
         let days = ui.journal.dates_of(days).await?;
         let found = match days {
             Some(days) => {
-                let filter = RatingFilter { module: module.into(), days, persona: id, rating: rated };
+                let filter =
+                    RatingFilter { module: module.into(), days, persona: id, rating: rated };
                 let page = ui.journal.ratings_of(&filter, part, pager::ROWS as u32).await;
                 page.map_err(Trouble::from)
             }
@@ -81,7 +83,9 @@ impl<'a> Ratings<'a> {
                 "unratedWhy": module.unrated_why.map(Label::as_str), "calls": module.calls,
             })
         });
-        Ok(json!({"ratings": ratings.collect::<Vec<_>>(), "hasNewer": found.has_newer, "hasOlder": found.has_older}))
+        Ok(
+            json!({"ratings": ratings.collect::<Vec<_>>(), "hasNewer": found.has_newer, "hasOlder": found.has_older}),
+        )
     }
 
     pub(super) fn section(&self, asked: &Asked, times: &Times) -> Markup {

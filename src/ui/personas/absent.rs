@@ -58,7 +58,9 @@ pub(super) fn section(
 /// Whether the persona was due and did not run.
 fn is_absence(status: DayStatus) -> bool {
     match status {
-        DayStatus::Ran | DayStatus::Idle | DayStatus::FailedProduct | DayStatus::FailedRunner => false,
+        DayStatus::Ran | DayStatus::Idle | DayStatus::FailedProduct | DayStatus::FailedRunner => {
+            false
+        }
         DayStatus::NotDue => false,
         DayStatus::Paused
         | DayStatus::Budget

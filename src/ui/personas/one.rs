@@ -115,10 +115,15 @@ fn as_json(found: &Overview, stored: Stored) -> Result<Value, Trouble> {
     Ok(answer)
 }
 
-fn who(asked: &Asked, times: &Times, KnownPersona { persona, first_at, last_at }: &KnownPersona) -> Markup {
+fn who(
+    asked: &Asked,
+    times: &Times,
+    KnownPersona { persona, first_at, last_at }: &KnownPersona,
+) -> Markup {
     let words = words::personas::words(asked.language);
     // Some weights may be no numbers: the mix is kept as mana-auth sent it.
-    let weights = persona.mix.iter().filter_map(|(module, weight)| Some((module, weight.as_f64()?)));
+    let weights =
+        persona.mix.iter().filter_map(|(module, weight)| Some((module, weight.as_f64()?)));
     let mut liked: Vec<_> = weights.collect();
     liked.sort_by(|(a, of_a), (b, of_b)| of_b.total_cmp(of_a).then_with(|| a.cmp(b)));
     let runs = asked.link(&["runs"], &[("persona", &persona.id)]);

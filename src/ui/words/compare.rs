@@ -125,7 +125,10 @@ impl Words {
                     0 => String::new(),
                     watch => {
                         let watch = self.number(watch);
-                        self.of([format!(", {watch} im Auge behalten"), format!(", {watch} to watch")])
+                        self.of([
+                            format!(", {watch} im Auge behalten"),
+                            format!(", {watch} to watch"),
+                        ])
                     }
                 };
                 self.of([
