@@ -69,7 +69,7 @@ fn as_json(
         "tools": tools,
     });
     if let (Some(all), serde_json::Value::Object(of_ratings)) =
-        (all.as_object_mut(), ratings.as_json()?)
+        (all.as_object_mut(), ratings.into_json()?)
     {
         all.extend(of_ratings);
     }
