@@ -114,10 +114,10 @@ async fn stream_of(ui: Arc<Ui>, asked: &Asked) -> Response {
 /// Where a stream begins. An event that the journal does not have, or no longer, is no place: the stream then begins
 /// with the next call.
 async fn position_after(ui: &Ui, event: Option<(RunId, u32)>) -> Result<Position, JournalError> {
-    if let Some((run, step)) = event {
-        if let Some(position) = ui.journal.position_of(run, step).await? {
-            return Ok(position);
-        }
+    if let Some((run, step)) = event
+        && let Some(position) = ui.journal.position_of(run, step).await?
+    {
+        return Ok(position);
     }
     ui.journal.newest_position().await
 }
