@@ -118,7 +118,7 @@ fn keys(words: &words::frame::Words) -> Markup {
                     dd { (what) }
                 }
             }
-            form method="dialog" { button autofocus { (words.close) } }
+            form method="dialog" { button { (words.close) } }
         }
     }
 }
