@@ -8,6 +8,7 @@ use super::{
     shapes,
 };
 use crate::{
+    domain::clipped_line,
     facts::state::State,
     report::view::{Change, Hurt, QuoteView},
 };
@@ -56,14 +57,18 @@ pub(crate) fn seen(hurt: &Hurt, links: &dyn Links) -> Markup {
     }
 }
 
+/// Longest title in a long list, in characters.
+const BRIEF: usize = 110;
+
 /// A friction in a long list: without what they did next, when it was seen, and without a quote.
 pub(crate) fn brief(hurt: &Hurt, links: &dyn Links) -> Markup {
     // Of "name: explanation", the name.
     let names = hurt.kind.split("; ").map(|kind| kind.split(": ").next().unwrap_or_default());
     let kind = names.collect::<Vec<_>>().join("; ");
+    let title = clipped_line(&hurt.title, BRIEF);
     html! {
         div.what {
-            h3 { (linked(links.friction(&hurt.friction.0), html! { bdi { (hurt.title) } })) }
+            h3 { (linked(links.friction(&hurt.friction.0), html! { bdi { (title) } })) }
             p.kind { (state(hurt.state, &hurt.state_word)) " " span.id { (hurt.id) } " " (kind) }
             p.counts { (unbroken(&hurt.counts)) }
         }
