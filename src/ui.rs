@@ -6,14 +6,18 @@
 
 mod access;
 mod asked;
+mod compare;
 mod days;
 mod frame;
+mod frictions;
 mod front;
 mod headers;
 mod link;
 mod live;
+mod modules;
 mod overviews;
 mod pager;
+mod personas;
 mod reports;
 mod runs;
 mod sign_in;
@@ -28,7 +32,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{RawPathParams, State},
+    extract::{RawPathParams, State, rejection::RawPathParamsRejection},
     http::{HeaderMap, Uri, header},
     middleware,
     response::{IntoResponse, Redirect, Response},
@@ -38,10 +42,10 @@ use maud::Markup;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::{domain::Language, journal::Journal, runner::Fleet};
+use crate::{domain::Language, facts::window::Days, journal::Journal, runner::Fleet};
 use access::Access;
 use asked::Asked;
-pub(crate) use headers::with_headers;
+pub(crate) use headers::{for_path, with_headers};
 use overviews::Overviews;
 use times::Times;
 use trouble::Trouble;
@@ -49,6 +53,8 @@ use trouble::Trouble;
 const STYLE: &str = concat!(include_str!("report/html/base.css"), include_str!("ui/style.css"));
 const SCRIPT: &str = include_str!("ui/ui.js");
 const ICON: &str = include_str!("ui/icon.svg");
+/// The days that a page shows if the request names none; only the first page has others.
+const USUAL_DAYS: Days = Days::Last(28);
 
 /// What the pages show, and from where.
 #[derive(Debug)]
@@ -134,7 +140,18 @@ pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
     let pages = Router::new()
         .route("/ui", page(front::show))
         .route("/ui.json", page(front::show))
+        .route("/ui/frictions", page(frictions::list))
+        .route("/ui/frictions.json", page(frictions::list))
+        .route("/ui/frictions/{id}", page(frictions::show))
         .route("/ui/live", page(live::show))
+        .route("/ui/modules", page(modules::list))
+        .route("/ui/modules.json", page(modules::list))
+        .route("/ui/modules/{module}", page(modules::show))
+        .route("/ui/personas", page(personas::list))
+        .route("/ui/personas.json", page(personas::list))
+        .route("/ui/personas/{id}", page(personas::show))
+        .route("/ui/compare", page(compare::show))
+        .route("/ui/compare.json", page(compare::show))
         .route("/ui/reports", page(reports::list))
         .route("/ui/reports/{file}", page(reports::show))
         .route("/ui/runs", page(runs::show))
@@ -162,14 +179,17 @@ where
 {
     get(
         async move |State(ui): State<Arc<Ui>>,
-                    parameters: RawPathParams,
+                    parameters: Result<RawPathParams, RawPathParamsRejection>,
                     uri: Uri,
                     headers: HeaderMap| {
-            let parameters =
-                parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let (mut asked, wrong) = Asked::of(&uri, parameters.collect(), &headers, ui.language);
+            let is_readable = parameters.is_ok();
+            let parameters = parameters.iter().flatten();
+            let segments = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let (mut asked, wrong) = Asked::of(&uri, segments.collect(), &headers, ui.language);
             asked.can_log_out = ui.access.is_locked();
             let answer = match wrong {
+                // Nothing has a name that is not UTF-8.
+                _ if !is_readable => Err(Trouble::NotFound),
                 None => show(ui, asked.clone()).await,
                 Some(name) => Err(Trouble::Parameter(name)),
             };

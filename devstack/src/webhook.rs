@@ -81,7 +81,7 @@ fn is_active(text: &str) -> bool {
         ']' => "([:".contains(next),
         _ => false,
     };
-    let has_host = text.to_lowercase().match_indices("www.").any(|(at, host)| {
+    let has_host = text.to_ascii_lowercase().match_indices("www.").any(|(at, host)| {
         text[at + host.len()..]
             .starts_with(|next: char| next != '\u{200b}' && !next.is_whitespace())
     });

@@ -122,7 +122,7 @@ fn keys(words: &words::frame::Words) -> Markup {
                     dd { (what) }
                 }
             }
-            form method="dialog" { button autofocus { (words.close) } }
+            form method="dialog" { button { (words.close) } }
         }
     }
 }
@@ -130,4 +130,17 @@ fn keys(words: &words::frame::Words) -> Markup {
 /// A table that scrolls by itself and not the page. `label` tells those who cannot see it what the table is.
 pub(super) fn wide(label: &str, table: Markup) -> Markup {
     html! { div.wide role="region" tabindex="0" aria-label=(label) { (table) } }
+}
+
+/// The head of a table. `numbers` are the positions of the columns whose cells are numbers.
+pub(super) fn head(columns: &[&str], numbers: &[usize]) -> Markup {
+    html! {
+        thead {
+            tr {
+                @for (position, column) in columns.iter().enumerate() {
+                    th.n[numbers.contains(&position)] scope="col" { (column) }
+                }
+            }
+        }
+    }
 }

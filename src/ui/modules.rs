@@ -12,7 +12,7 @@ use serde_json::json;
 
 pub(super) use self::one::show;
 use super::{
-    Answer, Page, Place, Ui, USUAL_DAYS, asked::Asked, days, frame, pager, trouble::Trouble, words,
+    Answer, Page, Place, USUAL_DAYS, Ui, asked::Asked, days, frame, pager, trouble::Trouble, words,
 };
 use crate::{
     facts::report::{ModuleReport, Report},
@@ -66,18 +66,11 @@ fn in_order(report: &Report) -> Vec<&ModuleReport> {
 }
 
 fn table(asked: &Asked, report: &Report, modules: &[&ModuleReport]) -> Markup {
-    let [module, delta, mean, friction, ..] =
-        languages::words(asked.language).columns().modules;
+    let [module, delta, mean, friction, ..] = languages::words(asked.language).columns().modules;
     let words = words::modules::words(asked.language);
     html! {
         table {
-            thead {
-                tr {
-                    @for column in [module, words.used, delta, mean, friction] {
-                        th scope="col" { (column) }
-                    }
-                }
-            }
+            (frame::head(&[module, words.used, delta, mean, friction], &[]))
             tbody {
                 @for module in modules {
                     @let row = modules::row(report, module, asked.language);

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{asked::Asked, trouble::Trouble, words};
+use super::{asked::Asked, link::PARTS, trouble::Trouble, words};
 use crate::{
     domain::RunId,
     journal::{Page, Part},
@@ -10,9 +10,6 @@ use crate::{
 
 /// How many rows a page has.
 pub(super) const ROWS: usize = 50;
-
-/// The parameters that say which part of a list is shown.
-const PLACES: [&str; 3] = ["before", "after", "page"];
 
 impl Asked {
     /// Which part of a list of runs is asked for.
@@ -36,7 +33,7 @@ impl Asked {
 
     /// The address of another part of this list.
     fn at(&self, place: &str, value: &str) -> String {
-        self.here_without(&PLACES, &[(place, value)])
+        self.here_without(&PARTS, &[(place, value)])
     }
 }
 
@@ -47,7 +44,11 @@ pub(super) fn rows<T>(all: &[T], page: usize) -> &[T] {
 }
 
 /// Links to the newer and the older part of a list of runs.
-pub(super) fn of_runs<T>(asked: &Asked, page: &Page<T>, run: impl Fn(&T) -> RunId) -> Markup {
+pub(super) fn of_runs<T, R: ToString>(
+    asked: &Asked,
+    page: &Page<T>,
+    run: impl Fn(&T) -> R,
+) -> Markup {
     let words = words::pager::words(asked.language);
     let link = |place: &str, item: Option<&T>| item.map(|it| asked.at(place, &run(it).to_string()));
     let newer = page.has_newer.then(|| link("after", page.items.first())).flatten();

@@ -89,7 +89,7 @@ fn call_answer(asked: &Asked, times: &Times, kept: &Kept, number: u32) -> Option
     let drawer = Drawer::new(asked, times, &story, kept.run.id);
     let words = drawer.words;
     let head = RunHead::of(&drawer, kept);
-    let places = Shown::of(&drawer, &head, None).places.from_elsewhere(asked, kept.run.id);
+    let places = Shown::of(&drawer, &head, None).places.seen_from_elsewhere(asked, kept.run.id);
     let neighbour = |number: Option<u32>| number.filter(|number| story.numbers.contains(number));
     let address = |number: u32| asked.call(kept.run.id, number);
     let main = html! {

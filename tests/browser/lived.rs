@@ -14,6 +14,7 @@ use devstack::{
     story::{self, Event},
 };
 use jiff::{Timestamp, tz::TimeZone};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -54,13 +55,13 @@ async fn live() -> Lived {
     let claude = ClaudeOptions { keeps_requests: false, ..ClaudeOptions::default() };
     let options = Options { claude, folder_in_memory: true, ..Options::default() };
     let personas = catalog::personas();
-    let (peers, _) = stage::start_peers(options, BEGIN.parse().unwrap(), &personas).await;
+    let (peers, _) = stage::start_peers(options, begin(), &personas).await;
     peers.stop_recording();
     story::begin(&peers).unwrap();
     let vars = [
         ("PERSONA_CONCURRENCY", "10".to_owned()),
         ("BUDGET_DAILY_USD", "1000".to_owned()),
-        ("PRODUCT_VERSION_URL", peers.product.version_url()),
+        ("PRODUCT_VERSION", "1.4.0".to_owned()),
     ];
     let daemon = stage::start_daemon(&peers, &vars).await;
     for day in 0..DAYS {
@@ -84,6 +85,10 @@ async fn live_day(peers: &Devstack, daemon: &Daemon, is_eventful: bool) {
     let event = Event::on(today.weekday()).filter(|_| is_eventful);
     if let Some(event) = event {
         event.prepare(peers);
+        if let Some(version) = event.deploys() {
+            let release = json!({ "version": version });
+            stage::control(peers, daemon, Method::POST, "release", &release).await;
+        }
     }
     let strike = async {
         if let Some(event) = event {
@@ -122,6 +127,11 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     visit(folder, folder, &mut files);
     files
+}
+
+/// The Monday on which the first week begins.
+pub(crate) fn begin() -> Timestamp {
+    BEGIN.parse().unwrap()
 }
 
 /// The time at which the journal is read: a Monday.

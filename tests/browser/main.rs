@@ -8,6 +8,7 @@ mod access;
 mod axe;
 mod browser;
 mod filters;
+mod hostile;
 mod live;
 mod lived;
 mod looks;

@@ -49,7 +49,7 @@ fn head(columns: &[String]) -> Markup {
 }
 
 /// What the cells mean.
-fn key(legend: &[(DayStatus, String)]) -> Markup {
+pub(crate) fn key(legend: &[(DayStatus, String)]) -> Markup {
     html! {
         ul.key {
             @for (status, word) in legend {
@@ -105,7 +105,7 @@ fn words(counts: impl Iterator<Item = (DayStatus, u64)>, view: &View) -> String 
 ///
 /// All cells of a status are one path, and neighbours of the same status one line of it, which the pattern divides into
 /// cells: the days of fifty personas take few bytes however much they differ.
-fn cells(days: &[DayStatus]) -> Markup {
+pub(crate) fn cells(days: &[DayStatus]) -> Markup {
     let width = days.len() * CELL;
     let path = |status: DayStatus| {
         let mut path = String::new();

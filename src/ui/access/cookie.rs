@@ -72,6 +72,7 @@ pub(super) fn take_away(is_secure: bool) -> HeaderValue {
     set_cookie("", 0, is_secure)
 }
 
+/// The path is `/`, because a browser sends a cookie of the path /ui to /ui and /ui/…, but not to /ui.json.
 fn set_cookie(value: &str, seconds: i64, is_secure: bool) -> HeaderValue {
     let secure = if is_secure { "; Secure" } else { "" };
     let text =

@@ -68,7 +68,8 @@ impl<'a> Filter<'a> {
             && self.is_muted.is_none_or(|it| it == (friction.state == State::Muted))
     }
 
-    fn is_set(&self) -> bool {
+    /// Whether anything is asked for.
+    pub(super) fn is_set(&self) -> bool {
         let Self { state, detector, module, tool, persona, is_muted } = self;
         state.is_some()
             || detector.is_some()

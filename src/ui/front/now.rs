@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use maud::{Markup, html};
 
 use crate::{
-    domain::{Label, RunId, RunState, Usd, clipped_line, redact_emails},
+    domain::{RunId, RunState, Usd, clipped_line, redact_emails},
     journal::{OutboxDepth, Part, RunFilter},
     runner::{Hindrance, PausedBy},
     ui::{Ui, asked::Asked, times::Times, trouble, trouble::Trouble, words},

@@ -119,7 +119,7 @@ fn facts(drawer: &Drawer<'_>, call: &Call<'_>) -> Markup {
     if let Some(cause) = call.cause {
         let frictions = frictions::words(drawer.asked.language);
         told.push(frictions.why(cause).to_owned());
-        told.push(format!("{} {}", frictions.blame, frictions.blame_of(cause.blame())));
+        told.push(format!("{} {}", frictions.blame, drawer.terms.blame(cause.blame())));
     }
     told.extend(call.next.map(|next| format!("{}: {}", words.next, view.next(next))));
     if call.tries > 1 {

@@ -4,7 +4,7 @@ mod english;
 mod german;
 
 use crate::{
-    domain::{Blame, Cause, Language},
+    domain::{Cause, Language},
     facts::state::{Progress, State},
 };
 
@@ -29,9 +29,6 @@ pub(in crate::ui) struct Words {
     pub(in crate::ui) without_filter: &'static str,
     /// The choices of the parameter `muted`: all, only muted ones, none of them.
     pub(in crate::ui) muted_too: [&'static str; 3],
-    pub(in crate::ui) pages: &'static str,
-    pub(in crate::ui) earlier: &'static str,
-    pub(in crate::ui) later: &'static str,
 
     pub(in crate::ui) what: &'static str,
     pub(in crate::ui) id: &'static str,
@@ -40,6 +37,7 @@ pub(in crate::ui) struct Words {
     pub(in crate::ui) blame: &'static str,
     pub(in crate::ui) detectors: &'static str,
     pub(in crate::ui) no_detector: &'static str,
+    pub(in crate::ui) runs: &'static str,
     pub(in crate::ui) all_runs: &'static str,
     pub(in crate::ui) not_in_window: &'static str,
     pub(in crate::ui) first_seen: &'static str,
@@ -57,7 +55,7 @@ pub(in crate::ui) struct Words {
     /// The columns of the samples: call, persona, tool, next, took, what the persona said.
     pub(in crate::ui) sample_columns: [&'static str; 6],
     pub(in crate::ui) no_samples: &'static str,
-    pub(in crate::ui) runs_that_ended: &'static str,
+    pub(in crate::ui) to_mute_title: &'static str,
     pub(in crate::ui) to_mute: &'static str,
     pub(in crate::ui) to_unmute: &'static str,
     /// What stands for the reason in the command.
@@ -80,13 +78,6 @@ impl Words {
         }
     }
 
-    pub(in crate::ui) fn blame_of(&self, blame: Blame) -> &'static str {
-        match self.language {
-            Language::German => german::blame(blame),
-            Language::English => english::blame(blame),
-        }
-    }
-
     /// Why something has its state.
     pub(in crate::ui) fn because(&self, state: State) -> &'static str {
         match self.language {
@@ -103,17 +94,13 @@ impl Words {
         }
     }
 
-    /// How many are listed, and which page of them this is.
-    pub(in crate::ui) fn listed(
-        &self,
-        found: usize,
-        of: usize,
-        page: usize,
-        pages: usize,
-    ) -> String {
+    /// How many of all are listed.
+    pub(in crate::ui) fn listed(&self, found: usize, of: usize) -> String {
         match self.language {
-            Language::German => german::listed(found, of, page, pages),
-            Language::English => english::listed(found, of, page, pages),
+            Language::German if found == of => format!("{found} gefunden"),
+            Language::German => format!("{found} von {of}"),
+            Language::English if found == of => format!("{found} found"),
+            Language::English => format!("{found} of {of}"),
         }
     }
 
@@ -127,7 +114,7 @@ impl Words {
         }
     }
 
-    /// That a persona is one of several that cannot be told apart by their labels, or has no runs here.
+    /// How many personas are not named.
     pub(in crate::ui) fn more_personas(&self, count: usize) -> String {
         match self.language {
             Language::German => format!("und {count} weitere"),
@@ -152,7 +139,6 @@ mod tests {
             both.iter().flat_map(|it| each(it)).collect::<Vec<_>>()
         };
         assert_differ(of(&|it| Cause::ALL.iter().map(|cause| it.why(*cause)).collect()));
-        assert_differ(of(&|it| Blame::ALL.iter().map(|blame| it.blame_of(*blame)).collect()));
         assert_differ(of(&|it| State::ALL.iter().map(|state| it.because(*state)).collect()));
     }
 
@@ -162,12 +148,13 @@ mod tests {
         let progress = Progress { clean: 2, needed: Some(6), personas: 1, personas_needed: 2 };
         assert_eq!(
             german.progress(progress, false),
-            "Seit dem letzten Treffer 2 Läufe von 1 der betroffenen Personas ohne Treffer; behoben nach 6 von \
-             mindestens 2."
+            "Seit dem letzten Treffer blieben 2 Läufe von 1 der betroffenen Personas ohne Treffer; behoben ist es \
+             nach 6 solchen Läufen von mindestens 2 Personas."
         );
         assert_eq!(
             english.progress(progress, false),
-            "Since the last hit 2 clean runs of 1 of the affected personas; resolved after 6 of at least 2."
+            "Since the last hit there were 2 clean runs of 1 of the affected personas; it is resolved after 6 such \
+             runs of at least 2 personas."
         );
         let rare = Progress { needed: None, ..progress };
         assert!(german.progress(rare, false).contains("nie"), "{}", german.progress(rare, false));

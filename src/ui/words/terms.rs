@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    domain::{Cause, Label, Language, Outcome, RunState, Stage, Usd, clipped_line},
+    domain::{Blame, Cause, Label, Language, Outcome, RunState, Stage, Usd, clipped_line},
     report::view::{languages, words::Words},
 };
 
@@ -96,6 +96,19 @@ impl Terms {
             Cause::BadJson => ["Eingabe ist kein JSON", "input is no JSON"],
             Cause::RunnerPolicy => ["vom Runner verboten", "forbidden by the runner"],
             Cause::Stopped => ["abgebrochen", "broken off"],
+        })
+    }
+
+    /// Who is to blame for a failed call.
+    pub(in crate::ui) fn blame(self, blame: Blame) -> &'static str {
+        self.of(match blame {
+            Blame::Product => ["das Produkt", "the product"],
+            Blame::Contract => {
+                ["der Vertrag: Schema und Prüfung", "the contract: schema and checks"]
+            }
+            Blame::Infra => ["Netz oder Server", "network or server"],
+            Blame::Model => ["das Modell", "the model"],
+            Blame::Runner => ["der Runner", "the runner"],
         })
     }
 

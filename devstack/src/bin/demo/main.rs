@@ -7,7 +7,12 @@ mod weeks;
 
 use std::{error::Error, process::ExitCode, time::Duration};
 
-use devstack::{Devstack, catalog, claude::ClaudeOptions, clock::Clock as PeerClock};
+use devstack::{
+    Devstack, catalog,
+    claude::ClaudeOptions,
+    clock::Clock as PeerClock,
+    story::{self, Event},
+};
 use jiff::{Timestamp, ToSpan, civil::Weekday, tz::TimeZone};
 use mana_persona_runner::{
     app::App, clock::Clock, config::Config, domain::derive_password, telemetry,
@@ -45,7 +50,7 @@ async fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     println!("{}\n", options.headline());
     if let Some(weeks) = options.weeks {
-        return weeks::run(weeks).await;
+        return weeks::run(weeks, options.page).await;
     }
     let claude = ClaudeOptions { latency: MODEL_LATENCY, ..ClaudeOptions::default() };
     let peers = devstack::Options { claude, ..devstack::Options::default() };
@@ -53,6 +58,9 @@ async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         Devstack::start(peers, PeerClock::starting_at(working_day(Timestamp::now())?)).await?;
     let personas = catalog::personas();
     let users = peers.auth.seed(&personas, |email| derive_password(SEED_SECRET, email)).await?;
+    // Some of its tools fail, so that there is something that hurts.
+    story::begin(&peers)?;
+    Event::Regression.prepare(&peers);
 
     let config = config(&options.variables, &peers)?;
     if std::env::var_os("RUST_LOG").is_some() {
@@ -89,6 +97,9 @@ fn config(variables: &[(&'static str, String)], peers: &Devstack) -> Result<Conf
         ("PERSONA_SEED_SECRET", SEED_SECRET.into()),
         ("PERSONA_CONCURRENCY", "4".into()),
         ("TICK_INTERVAL_MS", "86400000".into()),
+        // The page speaks as the demo does.
+        ("REPORT_LANG", std::env::var("REPORT_LANG").unwrap_or_else(|_| "en".into())),
+        ("PRODUCT_VERSION_URL", peers.product.version_url()),
     ];
     vars.extend(peers.environment().iter().cloned());
     for (name, value) in variables {

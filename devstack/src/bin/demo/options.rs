@@ -2,10 +2,11 @@
 
 const USAGE: &str = "\
 usage: demo [--once] [--real-claude]
-       demo --weeks N
+       demo --weeks N [--page]
   --once          exit after the tick instead of waiting for Ctrl-C
   --real-claude   use the real model; needs ANTHROPIC_API_KEY and costs money
-  --weeks N       let N weeks pass (1 to 8), show the report of the last one and exit; not with the real model";
+  --weeks N       let N weeks pass (1 to 8), show the report of the last one and exit; not with the real model
+  --page          after the weeks, show them in a browser until Ctrl-C";
 
 /// The most weeks that the personas live.
 const MOST_WEEKS: u8 = 8;
@@ -21,6 +22,8 @@ pub(crate) struct Options {
     pub once: bool,
     /// How many weeks the personas live, 1 to 8; `None` for a single tick.
     pub weeks: Option<u8>,
+    /// Whether the page can be read after the weeks, until Ctrl-C.
+    pub page: bool,
     /// Whether the real model is used.
     pub real_claude: bool,
     /// Variables that replace those of devstack; an empty value unsets a variable.
@@ -45,11 +48,13 @@ impl Options {
                     let weeks = weeks.filter(|weeks| (1..=MOST_WEEKS).contains(weeks));
                     options.weeks = Some(weeks.ok_or(USAGE)?);
                 }
+                "--page" => options.page = true,
                 "--real-claude" => options.real_claude = true,
                 _ => return Err(USAGE.to_owned()),
             }
         }
-        if options.weeks.is_some() && options.real_claude {
+        let is_of_weeks = options.weeks.is_some();
+        if (is_of_weeks && options.real_claude) || (options.page && !is_of_weeks) {
             return Err(USAGE.to_owned());
         }
         if options.real_claude {
@@ -103,6 +108,9 @@ mod tests {
             assert_eq!(read(&["--weeks", &weeks.to_string()], None).unwrap().weeks, Some(weeks));
         }
         assert_eq!(read(&["--once"], None).unwrap().weeks, None);
+        assert!(!read(&["--weeks", "4"], None).unwrap().page);
+        assert!(read(&["--page", "--weeks", "4"], None).unwrap().page);
+        assert_eq!(read(&["--page"], None).unwrap_err(), USAGE, "one tick waits anyway");
         for bad in ["0", "9", "-1", "1.5", "four", "", "99999999999999999999"] {
             assert_eq!(read(&["--weeks", bad], None).unwrap_err(), USAGE, "{bad}");
         }

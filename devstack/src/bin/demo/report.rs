@@ -172,13 +172,19 @@ pub(crate) fn try_it(url: &str, peers: &Devstack) -> String {
          \x20 curl -s -X POST {url}/diag/tick        # nobody is due until tomorrow\n\
          \x20 curl -s -H 'X-Service-Key: devstack-service-key' {}/api/v1/internal/personas/due\n\
          Peers: mana-auth {}, mana-mcp {}/mcp, Claude {}\n\n\
-         Next: four weeks of their life within a minute, and the report that a team reads on Monday:\n\
-         \x20 cargo run --bin demo -- --weeks 4",
+         Next: four weeks of their life within a minute, and what a team reads on Monday:\n\
+         \x20 cargo run --bin demo -- --weeks 4 --page\n\n{}",
         peers.auth.url(),
         peers.auth.url(),
         peers.mcp.url(),
         peers.claude.url(),
+        look(url),
     )
+}
+
+/// The address of the page, as the last line.
+pub(crate) fn look(url: &str) -> String {
+    format!("What hurts, and each run with all its calls, in a browser (until Ctrl-C):\n  {url}/ui")
 }
 
 #[cfg(test)]
@@ -198,10 +204,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_line_of_what_to_try_is_the_demo_of_weeks() {
+    async fn the_last_line_of_what_to_try_is_the_address_of_the_page() {
         let clock = devstack::clock::Clock::starting_at(jiff::Timestamp::UNIX_EPOCH);
         let peers = Devstack::start(devstack::Options::default(), clock).await.unwrap();
         let text = try_it("http://localhost:1", &peers);
-        assert!(text.ends_with("\n  cargo run --bin demo -- --weeks 4"), "{text}");
+        assert!(text.contains("\n  cargo run --bin demo -- --weeks 4 --page\n"), "{text}");
+        assert!(text.ends_with("\n  http://localhost:1/ui"), "{text}");
     }
 }

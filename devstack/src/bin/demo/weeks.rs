@@ -24,22 +24,23 @@ use mana_persona_runner::{
     domain::{Week, derive_password},
 };
 
-use crate::{SEED_SECRET, config, fire_tick};
+use crate::{SEED_SECRET, config, fire_tick, report::look};
 
 /// The zone of the journal: its dates are the days, and its Monday at six is when the report is written.
 const ZONE: &str = "Europe/Berlin";
 /// A persona is due more than a day after its last run.
 const MORE_THAN_A_DAY: Duration = Duration::from_secs(24 * 3600 + 1);
 
-/// Lives the `weeks` weeks before this one and shows the report of the last of them; returns whether no run failed.
-pub(crate) async fn run(weeks: u8) -> Result<bool, Box<dyn Error>> {
+/// Lives the `weeks` weeks before this one and shows the report of the last of them, and with `page` the page until
+/// Ctrl-C; returns whether no run failed.
+pub(crate) async fn run(weeks: u8, page: bool) -> Result<bool, Box<dyn Error>> {
     let begun = Instant::now();
     let calendar = Calendar::up_to(Timestamp::now(), weeks, TimeZone::get(ZONE)?);
     let start = calendar.start()?;
     let peers = start_peers(start).await?;
     let folder = std::env::temp_dir().join(format!("mana-demo-{}", uuid::Uuid::now_v7()));
     let clock = Clock::manual(start);
-    let app = App::build(config(&variables(&peers, &folder), &peers)?, clock.clone()).await?;
+    let app = App::build(config(&variables(&folder), &peers)?, clock.clone()).await?;
     let url = format!("http://{}", app.local_addr()?);
     let shutdown = app.shutdown();
     let daemon = tokio::spawn(app.run());
@@ -51,14 +52,17 @@ pub(crate) async fn run(weeks: u8) -> Result<bool, Box<dyn Error>> {
         Ok(()) => Found::wait_for(&folder, calendar.last_week()).await,
         Err(error) => Err(error),
     };
-    shutdown.stop();
-    daemon.await?;
-
     println!("\n{weeks} took {:.0} s. {}", begun.elapsed().as_secs_f64(), report?);
     life.problems.extend(life.peers.claude.violations());
     for problem in &life.problems {
         println!("FAILED {problem}");
     }
+    if page {
+        println!("{}", look(&life.url));
+        tokio::signal::ctrl_c().await?;
+    }
+    shutdown.stop();
+    daemon.await?;
     Ok(life.problems.is_empty())
 }
 
@@ -75,13 +79,10 @@ async fn start_peers(start: Timestamp) -> Result<Devstack, Box<dyn Error>> {
 }
 
 /// The variables of a daemon that keeps what it learns in this folder.
-fn variables(peers: &Devstack, folder: &Path) -> Vec<(&'static str, String)> {
-    let language = std::env::var("REPORT_LANG").unwrap_or_else(|_| "en".into());
+fn variables(folder: &Path) -> Vec<(&'static str, String)> {
     vec![
         ("RUNNER_DATA_DIR", folder.to_string_lossy().into_owned()),
-        ("PRODUCT_VERSION_URL", peers.product.version_url()),
         ("PERSONA_CONCURRENCY", "10".into()),
-        ("REPORT_LANG", language),
         ("TZ", ZONE.into()),
     ]
 }

@@ -6,7 +6,11 @@
 //!
 //! `cargo run --release --bin retention -- facts PERSONAS DAYS [FOLDER]` writes the facts of so many personas and days
 //! instead, and shows the size of the file and how long it takes to read them. The journal stays in FOLDER.
+//!
+//! `cargo run --release --bin retention -- browse FOLDER` shows how long the queries of the page take on such a journal. It
+//! adds some steps to the journal.
 
+mod browse;
 mod facts;
 
 use std::{
@@ -64,20 +68,19 @@ async fn main() -> ExitCode {
             Ok(personas) => facts::simulate(place, &personas, days).await,
             Err(error) => Err(error),
         };
-        return done.map_or_else(
-            |error| {
-                println!("retention: {error}");
-                ExitCode::FAILURE
-            },
-            |()| ExitCode::SUCCESS,
-        );
+        return exit_code(done);
+    }
+    if let [word, folder] = &arguments[..]
+        && word == "browse"
+    {
+        return exit_code(browse::measure(Path::new(folder)).await);
     }
     let every = match arguments.first().map(|every| every.parse()) {
         None => 1,
         Some(Ok(every)) if (1..=7).contains(&every) => every,
         Some(_) => {
             eprintln!(
-                "usage: retention [EVERY], with EVERY from 1 to 7, or retention facts PERSONAS DAYS [FOLDER]"
+                "usage: retention [EVERY], with EVERY from 1 to 7, retention facts PERSONAS DAYS [FOLDER], or retention browse FOLDER"
             );
             return ExitCode::from(64);
         }
@@ -89,6 +92,16 @@ async fn main() -> ExitCode {
             println!("retention: that is more than {:.0} %", MOST_GROWTH * 100.0);
             ExitCode::FAILURE
         }
+        Err(error) => {
+            println!("retention: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn exit_code(done: Result<(), Box<dyn Error>>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("retention: {error}");
             ExitCode::FAILURE

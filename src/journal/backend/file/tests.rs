@@ -1,5 +1,7 @@
 //! Tests of the files and the folder of a journal, of journals that can only be read, and of full disks.
 
+mod page;
+
 use std::{
     fs::Permissions,
     future::poll_fn,

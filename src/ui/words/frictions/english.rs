@@ -2,7 +2,7 @@
 
 use super::Words;
 use crate::{
-    domain::{Blame, Cause, Language},
+    domain::{Cause, Language},
     facts::state::{Progress, State},
 };
 
@@ -23,9 +23,6 @@ pub(super) const WORDS: Words = Words {
     apply: "Filter",
     without_filter: "without filter",
     muted_too: ["muted ones too", "muted ones only", "no muted ones"],
-    pages: "Pages",
-    earlier: "previous page",
-    later: "next page",
     what: "What it is",
     id: "Id",
     template: "Template of the error texts",
@@ -33,6 +30,7 @@ pub(super) const WORDS: Words = Words {
     blame: "To blame",
     detectors: "Detectors",
     no_detector: "none was raised",
+    runs: "Runs",
     all_runs: "all runs that had it",
     not_in_window: "No run of these days had it. What is shown was before.",
     first_seen: "First seen",
@@ -47,9 +45,9 @@ pub(super) const WORDS: Words = Words {
     samples: "Evidence",
     sample_columns: ["Call", "Persona", "Tool", "Next", "Took", "In the persona's words"],
     no_samples: "No single call is kept any more.",
-    runs_that_ended: "the runs that ended so",
-    to_mute: "To mute it, for at most 90 days and with a reason:",
-    to_unmute: "To raise it again:",
+    to_mute_title: "Muting",
+    to_mute: "These pages change nothing. The command line mutes it, for at most 90 days and with a reason:",
+    to_unmute: "To end the mute:",
     reason: "reason",
     language: Language::English,
 };
@@ -73,16 +71,6 @@ pub(super) fn why(cause: Cause) -> &'static str {
     }
 }
 
-pub(super) fn blame(blame: Blame) -> &'static str {
-    match blame {
-        Blame::Product => "the product",
-        Blame::Contract => "the agreement between the schema and its callers",
-        Blame::Infra => "the network or the server",
-        Blame::Model => "the model",
-        Blame::Runner => "the runner",
-    }
-}
-
 pub(super) fn because(state: State) -> &'static str {
     match state {
         State::Muted => "A person has muted it.",
@@ -101,21 +89,17 @@ pub(super) fn because(state: State) -> &'static str {
 pub(super) fn progress(progress: Progress, is_resolved: bool) -> String {
     let Progress { clean, needed, personas, personas_needed } = progress;
     let runs = if clean == 1 { "clean run" } else { "clean runs" };
-    let found = format!("Since the last hit {clean} {runs} of {personas} of the affected personas");
+    let found = format!(
+        "Since the last hit there were {clean} {runs} of {personas} of the affected personas"
+    );
     match needed {
         Some(needed) if is_resolved => format!("{found}; {needed} were enough."),
         Some(needed) if personas_needed > 1 => {
-            format!("{found}; resolved after {needed} of at least {personas_needed}.")
+            format!(
+                "{found}; it is resolved after {needed} such runs of at least {personas_needed} personas."
+            )
         }
-        Some(needed) => format!("{found}; resolved after {needed}."),
+        Some(needed) => format!("{found}; it is resolved after {needed} such runs."),
         None => format!("{found}. It is so rare that counting alone never resolves it."),
-    }
-}
-
-pub(super) fn listed(found: usize, of: usize, page: usize, pages: usize) -> String {
-    let found = if found == of { found.to_string() } else { format!("{found} of {of}") };
-    match pages {
-        0 | 1 => format!("{found} found"),
-        _ => format!("{found} found, page {page} of {pages}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Words;
 use crate::{
-    domain::{Blame, Cause, Language},
+    domain::{Cause, Language},
     facts::state::{Progress, State},
 };
 
@@ -23,16 +23,14 @@ pub(super) const WORDS: Words = Words {
     apply: "Filtern",
     without_filter: "ohne Filter",
     muted_too: ["auch stumme", "nur stumme", "ohne stumme"],
-    pages: "Seiten",
-    earlier: "vorige Seite",
-    later: "nächste Seite",
     what: "Was es ist",
     id: "Kennung",
     template: "Muster der Fehlertexte",
     cause: "Ursache",
-    blame: "Es liegt an",
+    blame: "Verantwortlich",
     detectors: "Detektoren",
     no_detector: "keiner schlug an",
+    runs: "Läufe",
     all_runs: "alle Läufe damit",
     not_in_window: "In diesen Tagen hatte es kein Lauf. Gezeigt ist, was vorher war.",
     first_seen: "Zuerst gesehen",
@@ -47,9 +45,9 @@ pub(super) const WORDS: Words = Words {
     samples: "Belege",
     sample_columns: ["Aufruf", "Persona", "Werkzeug", "Danach", "Dauer", "Die Persona dazu"],
     no_samples: "Kein einzelner Aufruf ist mehr gespeichert.",
-    runs_that_ended: "die Läufe, die so endeten",
-    to_mute: "Stumm schalten, für höchstens 90 Tage und mit einem Grund:",
-    to_unmute: "Wieder melden:",
+    to_mute_title: "Stumm schalten",
+    to_mute: "Diese Seiten ändern nichts. Stumm schaltet die Befehlszeile, für höchstens 90 Tage und mit einem Grund:",
+    to_unmute: "Aufheben:",
     reason: "Grund",
     language: Language::German,
 };
@@ -73,16 +71,6 @@ pub(super) fn why(cause: Cause) -> &'static str {
     }
 }
 
-pub(super) fn blame(blame: Blame) -> &'static str {
-    match blame {
-        Blame::Product => "dem Produkt",
-        Blame::Contract => "der Abmachung zwischen Schema und Aufrufern",
-        Blame::Infra => "Netz oder Server",
-        Blame::Model => "dem Modell",
-        Blame::Runner => "dem Runner",
-    }
-}
-
 pub(super) fn because(state: State) -> &'static str {
     match state {
         State::Muted => "Jemand hat es stumm geschaltet.",
@@ -100,24 +88,19 @@ pub(super) fn because(state: State) -> &'static str {
 
 pub(super) fn progress(progress: Progress, is_resolved: bool) -> String {
     let Progress { clean, needed, personas, personas_needed } = progress;
-    let runs = if clean == 1 { "Lauf" } else { "Läufe" };
+    let runs =
+        if clean == 1 { "blieb 1 Lauf".to_owned() } else { format!("blieben {clean} Läufe") };
     let found = format!(
-        "Seit dem letzten Treffer {clean} {runs} von {personas} der betroffenen Personas ohne Treffer"
+        "Seit dem letzten Treffer {runs} von {personas} der betroffenen Personas ohne Treffer"
     );
     match needed {
         Some(needed) if is_resolved => format!("{found}; {needed} genügten."),
         Some(needed) if personas_needed > 1 => {
-            format!("{found}; behoben nach {needed} von mindestens {personas_needed}.")
+            format!(
+                "{found}; behoben ist es nach {needed} solchen Läufen von mindestens {personas_needed} Personas."
+            )
         }
-        Some(needed) => format!("{found}; behoben nach {needed}."),
+        Some(needed) => format!("{found}; behoben ist es nach {needed} solchen Läufen."),
         None => format!("{found}. Es ist so selten, dass Zählen allein es nie als behoben zeigt."),
-    }
-}
-
-pub(super) fn listed(found: usize, of: usize, page: usize, pages: usize) -> String {
-    let found = if found == of { found.to_string() } else { format!("{found} von {of}") };
-    match pages {
-        0 | 1 => format!("{found} gefunden"),
-        _ => format!("{found} gefunden, Seite {page} von {pages}"),
     }
 }
