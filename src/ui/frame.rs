@@ -127,3 +127,16 @@ fn keys(words: &words::frame::Words) -> Markup {
 pub(super) fn wide(label: &str, table: Markup) -> Markup {
     html! { div.wide role="region" tabindex="0" aria-label=(label) { (table) } }
 }
+
+/// The head of a table. `numbers` are the positions of the columns whose cells are numbers.
+pub(super) fn head(columns: &[&str], numbers: &[usize]) -> Markup {
+    html! {
+        thead {
+            tr {
+                @for (position, column) in columns.iter().enumerate() {
+                    th.n[numbers.contains(&position)] scope="col" { (column) }
+                }
+            }
+        }
+    }
+}
