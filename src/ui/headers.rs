@@ -23,7 +23,9 @@ pub(crate) fn with_headers<S: Clone + Send + Sync + 'static>(routes: Router<S>) 
 
 /// An answer to a request for this path, which no route has made: with the headers if the path is one of the page.
 pub(crate) fn for_path(path: &str, answer: Response) -> Response {
-    let is_page = path.strip_prefix("/ui").is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']));
+    let is_page = path
+        .strip_prefix("/ui")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']));
     if is_page { protected(answer) } else { answer }
 }
 
