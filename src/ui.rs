@@ -21,6 +21,8 @@ mod personas;
 mod reports;
 mod runs;
 mod sign_in;
+#[cfg(test)]
+mod sound;
 mod times;
 mod transcript;
 mod trouble;

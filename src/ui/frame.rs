@@ -29,7 +29,11 @@ pub(super) fn answer_and_load(asked: &Asked, shown: Page, next: Option<&str>) ->
 }
 
 /// A whole page.
-fn page(asked: &Asked, Page { place, title, main, live }: Page, next: Option<&str>) -> Markup {
+pub(super) fn page(
+    asked: &Asked,
+    Page { place, title, main, live }: Page,
+    next: Option<&str>,
+) -> Markup {
     let words = words::frame::words(asked.language);
     html! {
         (DOCTYPE)
@@ -118,7 +122,7 @@ fn keys(words: &words::frame::Words) -> Markup {
                     dd { (what) }
                 }
             }
-            form method="dialog" { button autofocus { (words.close) } }
+            form method="dialog" { button { (words.close) } }
         }
     }
 }

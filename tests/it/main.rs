@@ -49,6 +49,7 @@ mod owed_ratings;
 mod page_access;
 mod page_findings;
 mod page_live;
+mod page_modules;
 mod panics;
 mod personal_space;
 mod plan;
