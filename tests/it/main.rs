@@ -50,6 +50,7 @@ mod page_access;
 mod page_findings;
 mod page_live;
 mod page_modules;
+mod page_runs;
 mod panics;
 mod personal_space;
 mod plan;
