@@ -50,7 +50,7 @@ pub(super) async fn pin(folder: &Path, runs: &[String], now: Timestamp) {
     let _ = timeout(PINNING, pinned).await;
 }
 
-fn document(facts: Builder, asked: &Report) -> Result<Document, CliError> {
+fn document(facts: Builder, asked: &Report) -> Result<Document<'static>, CliError> {
     let language = asked.lang.unwrap_or_else(Config::language_from_env);
     Ok(Document::new(&facts.finish(asked.days()?)?, language))
 }

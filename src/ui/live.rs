@@ -114,10 +114,10 @@ async fn stream_of(ui: Arc<Ui>, asked: &Asked) -> Response {
 /// Where a stream begins. An event that the journal does not have, or no longer, is no place: the stream then begins
 /// with the next call.
 async fn position_after(ui: &Ui, event: Option<(RunId, u32)>) -> Result<Position, JournalError> {
-    if let Some((run, step)) = event {
-        if let Some(position) = ui.journal.position_of(run, step).await? {
-            return Ok(position);
-        }
+    if let Some((run, step)) = event
+        && let Some(position) = ui.journal.position_of(run, step).await?
+    {
+        return Ok(position);
     }
     ui.journal.newest_position().await
 }
@@ -229,13 +229,15 @@ fn log(asked: &Asked, calls: &[EndedCall]) -> Markup {
         .parameter("lang")
         .map_or(String::new(), |_| format!("?lang={}", asked.language.as_str()));
     html! {
-        ol role="log" aria-label=(words.calls) data-calls data-query=(query) data-ok=(words.ok) data-failed=(words.failed) {
-            @for call in calls {
-                li data-item class=[(!call.ok).then_some("failed")] {
-                    a href=(asked.run(call.run, Some(call.number))) {
-                        bdi { (call.persona) } " · " (call.number) " · " bdi { (call.tool) }
+        div role="log" aria-label=(words.calls) {
+            ol data-calls data-query=(query) data-ok=(words.ok) data-failed=(words.failed) {
+                @for call in calls {
+                    li data-item class=[(!call.ok).then_some("failed")] {
+                        a href=(asked.run(call.run, Some(call.number))) {
+                            bdi { (call.persona) } " · " (call.number) " · " bdi { (call.tool) }
+                        }
+                        " " (if call.ok { words.ok } else { words.failed }) ", " (call.latency_ms) " ms"
                     }
-                    " " (if call.ok { words.ok } else { words.failed }) ", " (call.latency_ms) " ms"
                 }
             }
         }

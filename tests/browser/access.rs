@@ -29,7 +29,7 @@ async fn a_stranger_logs_in_where_a_link_led_and_out_again() {
     let cookie = &cookies["cookies"][0];
     assert_eq!(cookies["cookies"].as_array().unwrap().len(), 1);
     let facts = [&cookie["httpOnly"], &cookie["sameSite"], &cookie["path"]];
-    assert_eq!(facts, [&json!(true), &json!("Strict"), &json!("/ui")]);
+    assert_eq!(facts, [&json!(true), &json!("Strict"), &json!("/")]);
 
     browser.click("header form button").await;
     browser.comes_to("/ui/login").await;

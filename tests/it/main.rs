@@ -48,6 +48,7 @@ mod odd_tools;
 mod owed_ratings;
 mod page_access;
 mod page_live;
+mod page_modules;
 mod panics;
 mod personal_space;
 mod plan;
