@@ -6,11 +6,7 @@ use jiff::civil::Date;
 use mana_persona_runner::{
     domain::RunId,
     facts::window::Days,
-<<<<<<< HEAD
-    journal::{Journal, Part, Position, RatingFilter, RunFilter, ToolSample},
-=======
     journal::{Journal, Part, Position, Rated, RatingFilter, RunFilter, ToolSample},
->>>>>>> h-b
 };
 
 /// How often each query is made.
@@ -144,16 +140,8 @@ async fn ask(page: &Journal, of: &Subjects, query: &str) -> Result<(), Box<dyn E
             let which = ToolSample::Failed;
             page.samples_of_tool("todo.list", which, of.days, ROWS).await.map(drop)
         }
-<<<<<<< HEAD
-        "ratings of a module" => {
-            let module = "todo".to_owned();
-            let wanted = RatingFilter { module, days: of.days, persona: None, rating: None };
-            page.ratings_of(&wanted, Part::Newest, ROWS).await.map(drop)
-        }
-=======
         "ratings of a module" => rate(None).await,
         "ratings of no number" => rate(Some(Rated::As(9))).await,
->>>>>>> h-b
         "persona with runs" => {
             page.runs_of_persona(&of.persona, of.days, Part::Newest, ROWS).await.map(drop)
         }
