@@ -47,6 +47,7 @@ mod odd_text;
 mod odd_tools;
 mod owed_ratings;
 mod page_access;
+mod page_findings;
 mod page_live;
 mod page_modules;
 mod page_runs;

@@ -3,7 +3,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::*;
 use crate::{
-    domain::Language,
+    domain::{Label, Language},
     facts::compare::{Confounder, Effect, Example, Fact, Finding, Pair, Value, Verdict},
 };
 

@@ -77,7 +77,8 @@ pub(super) fn hrefs(page: &str) -> Vec<String> {
 
 /// What stands within the elements with this name, as it is written.
 pub(super) fn texts_of(page: &str, element: &str) -> Vec<String> {
-    let begins = page.split(&format!("<{element}>")).skip(1);
+    let begin = format!("<{element}>");
+    let begins = page.split(&begin).skip(1);
     let ends = format!("</{element}>");
     begins.map(|rest| rest.split(&ends).next().unwrap().to_owned()).collect()
 }
