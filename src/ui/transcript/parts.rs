@@ -27,7 +27,7 @@ impl Parts {
     /// of the first and of the further parts of one that is. An item that is larger than that has a part of its own.
     pub(super) fn of(sizes: &[usize], whole: usize, [first, other]: [usize; 2]) -> Self {
         if sizes.iter().sum::<usize>() <= whole {
-            return Self(vec![0..sizes.len()]);
+            return Self(std::iter::once(0..sizes.len()).collect());
         }
         let (mut parts, mut begin, mut taken) = (Vec::new(), 0, 0);
         for (index, size) in sizes.iter().enumerate() {
@@ -90,7 +90,7 @@ impl Places {
     }
 
     /// These places, seen from another page.
-    pub(super) fn from_elsewhere(self, asked: &Asked, run: RunId) -> Self {
+    pub(super) fn seen_from_elsewhere(self, asked: &Asked, run: RunId) -> Self {
         Self { part: 0, path: asked.run_path(run), ..self }
     }
 

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use mana_persona_runner::{
     domain::RunId,
     facts::window::Days,
-    journal::{Journal, Part, Position, RunFilter, ToolSample},
+    journal::{Journal, Part, Position, RatingFilter, RunFilter, ToolSample},
 };
 
 /// How often each query is made.
@@ -134,7 +134,9 @@ async fn ask(page: &Journal, of: &Subjects, query: &str) -> Result<(), Box<dyn E
             page.samples_of_tool("todo.list", which, of.days, ROWS).await.map(drop)
         }
         "ratings of a module" => {
-            page.ratings_of("todo", of.days, Part::Newest, ROWS).await.map(drop)
+            let module = "todo".to_owned();
+            let wanted = RatingFilter { module, days: of.days, persona: None, rating: None };
+            page.ratings_of(&wanted, Part::Newest, ROWS).await.map(drop)
         }
         "persona with runs" => {
             page.runs_of_persona(&of.persona, of.days, Part::Newest, ROWS).await.map(drop)
