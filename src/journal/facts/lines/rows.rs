@@ -202,3 +202,24 @@ pub(super) fn tool(row: &Row) -> Result<Tool> {
 pub(super) fn tick(row: &Row) -> Result<Tick> {
     Ok(Tick { at: time(row, "at")? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_at_the_end_of_packed_numbers_may_have_any_characters() {
+        for (packed, list, text) in [
+            ("3,,[1,2];=a;b,=c\0", vec![1, 2], Some("a;b,=c\0")),
+            ("3,,[];=", vec![], Some("")),
+            ("3,,[];", vec![], None),
+        ] {
+            let mut packed = Packed(packed);
+            assert_eq!((packed.count::<u32>(), packed.next()), (3, None));
+            assert_eq!(packed.list(), Ok(list));
+            assert_eq!(packed.text().as_deref(), text);
+        }
+        assert!(Packed("no list;=a").list().is_err());
+        assert_eq!((Packed("x").count::<u32>(), Packed("").number::<i64>()), (0, None));
+    }
+}
