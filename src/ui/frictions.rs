@@ -6,8 +6,6 @@ mod evidence;
 mod filter;
 mod history;
 mod one;
-#[cfg(test)]
-mod tests;
 
 use std::{collections::HashMap, sync::Arc};
 
