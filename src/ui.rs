@@ -21,6 +21,8 @@ mod personas;
 mod reports;
 mod runs;
 mod sign_in;
+#[cfg(test)]
+mod sound;
 mod times;
 mod transcript;
 mod trouble;
@@ -30,7 +32,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{RawPathParams, State},
+    extract::{RawPathParams, State, rejection::RawPathParamsRejection},
     http::{HeaderMap, Uri, header},
     middleware,
     response::{IntoResponse, Redirect, Response},
@@ -43,7 +45,7 @@ use tokio::sync::Semaphore;
 use crate::{domain::Language, facts::window::Days, journal::Journal, runner::Fleet};
 use access::Access;
 use asked::Asked;
-pub(crate) use headers::with_headers;
+pub(crate) use headers::{for_path, with_headers};
 use overviews::Overviews;
 use times::Times;
 use trouble::Trouble;
@@ -177,14 +179,17 @@ where
 {
     get(
         async move |State(ui): State<Arc<Ui>>,
-                    parameters: RawPathParams,
+                    parameters: Result<RawPathParams, RawPathParamsRejection>,
                     uri: Uri,
                     headers: HeaderMap| {
-            let parameters =
-                parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let (mut asked, wrong) = Asked::of(&uri, parameters.collect(), &headers, ui.language);
+            let is_readable = parameters.is_ok();
+            let parameters = parameters.iter().flatten();
+            let segments = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let (mut asked, wrong) = Asked::of(&uri, segments.collect(), &headers, ui.language);
             asked.can_log_out = ui.access.is_locked();
             let answer = match wrong {
+                // Nothing has a name that is not UTF-8.
+                _ if !is_readable => Err(Trouble::NotFound),
                 None => show(ui, asked.clone()).await,
                 Some(name) => Err(Trouble::Parameter(name)),
             };

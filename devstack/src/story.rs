@@ -44,17 +44,25 @@ impl Event {
         }
     }
 
+    /// The version of the product that is deployed, if that is what happens.
+    pub fn deploys(self) -> Option<&'static str> {
+        match self {
+            Self::Repair => Some("1.5.0"),
+            Self::Regression => Some("1.6.0"),
+            Self::Outage => None,
+        }
+    }
+
     /// Makes it happen, except for the outage, which needs a day that has begun.
     pub fn prepare(self, peers: &Devstack) {
+        if let Some(version) = self.deploys() {
+            peers.product.set_version(version);
+        }
         match self {
-            Self::Repair => {
-                peers.mcp.uproot(REPAIRED);
-                peers.product.set_version("1.5.0");
-            }
+            Self::Repair => peers.mcp.uproot(REPAIRED),
             Self::Regression => {
                 let text = "Task {title} could not be completed: no row was updated";
                 peers.mcp.plant(PlantedFault::new(BROKEN, Shows::Text(text.into())).at([BROKEN]));
-                peers.product.set_version("1.6.0");
             }
             Self::Outage => {}
         }

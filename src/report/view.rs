@@ -118,10 +118,21 @@ pub(crate) struct Hurt {
     pub(crate) quote: Option<QuoteView>,
     /// First and last seen, with time and build.
     pub(crate) seen: String,
+    /// The call in which it was last seen, if that is still kept.
+    pub(crate) last_call: Option<CallView>,
     /// Runs that had it, by day.
     pub(crate) trend: Trend,
     /// What the spark line shows, for those who cannot see it.
     pub(crate) trend_label: String,
+}
+
+/// A call, for where it is a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallView {
+    pub(crate) run: Key,
+    pub(crate) number: u32,
+    /// The number in words.
+    pub(crate) word: String,
 }
 
 /// Words of a persona.

@@ -31,6 +31,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, failure};
+use crate::ui;
 
 /// How many connections may wait until they are accepted. A connection that finds the backlog full is seconds
 /// late, also one for /health. The system's limit (net.core.somaxconn) wins if it is lower.
@@ -150,9 +151,10 @@ async fn serve_connection(
     let (router, phase) = (&TowerToHyperService::new(router), &phase);
     let service = service_fn(move |mut request: Request<Incoming>| async move {
         request.extensions_mut().insert(ConnectInfo(caller));
+        let path = request.uri().path().to_owned();
         let request = match read_body(request, limits).await {
             Ok(request) => request,
-            Err(refusal) => return Ok(refusal.into_response()),
+            Err(refusal) => return Ok(ui::for_path(&path, refusal.into_response())),
         };
         // The connection counts as busy only from here on. While its body arrives slowly it may be closed for
         // a new connection.

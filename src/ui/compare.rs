@@ -132,7 +132,7 @@ fn sides(asked: &Asked, times: &Times, Comparison { a, b, .. }: &Comparison) -> 
     };
     html! {
         table {
-            thead { tr { @for column in words.side_columns { th scope="col" { (column) } } } }
+            (frame::head(&words.side_columns, &[3, 4]))
             tbody { (row("A", a)) (row("B", b)) }
         }
     }

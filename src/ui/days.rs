@@ -20,8 +20,11 @@ pub(super) fn told(asked: &Asked, window: Option<(Date, Date)>, default: Days) -
             " · " (words.last) ": "
             @for (position, count) in CHOICES.into_iter().enumerate() {
                 @if position > 0 { ", " }
-                @let is_shown = shown == Days::Last(count);
-                a href=(asked.for_days(count)) aria-current=[is_shown.then_some("true")] { (words.days(count)) }
+                @if shown == Days::Last(count) {
+                    b aria-current="true" { (words.days(count)) }
+                } @else {
+                    a href=(asked.for_days(count)) { (words.days(count)) }
+                }
             }
         }
     }

@@ -29,7 +29,11 @@ pub(super) fn answer_and_load(asked: &Asked, shown: Page, next: Option<&str>) ->
 }
 
 /// A whole page.
-fn page(asked: &Asked, Page { place, title, main, live }: Page, next: Option<&str>) -> Markup {
+pub(super) fn page(
+    asked: &Asked,
+    Page { place, title, main, live }: Page,
+    next: Option<&str>,
+) -> Markup {
     let words = words::frame::words(asked.language);
     html! {
         (DOCTYPE)
@@ -118,7 +122,7 @@ fn keys(words: &words::frame::Words) -> Markup {
                     dd { (what) }
                 }
             }
-            form method="dialog" { button autofocus { (words.close) } }
+            form method="dialog" { button { (words.close) } }
         }
     }
 }
@@ -126,4 +130,17 @@ fn keys(words: &words::frame::Words) -> Markup {
 /// A table that scrolls by itself and not the page. `label` tells those who cannot see it what the table is.
 pub(super) fn wide(label: &str, table: Markup) -> Markup {
     html! { div.wide role="region" tabindex="0" aria-label=(label) { (table) } }
+}
+
+/// The head of a table. `numbers` are the positions of the columns whose cells are numbers.
+pub(super) fn head(columns: &[&str], numbers: &[usize]) -> Markup {
+    html! {
+        thead {
+            tr {
+                @for (position, column) in columns.iter().enumerate() {
+                    th.n[numbers.contains(&position)] scope="col" { (column) }
+                }
+            }
+        }
+    }
 }

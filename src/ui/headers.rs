@@ -21,7 +21,19 @@ pub(crate) fn with_headers<S: Clone + Send + Sync + 'static>(routes: Router<S>) 
     routes.route_layer(middleware::map_response(add))
 }
 
-async fn add(mut answer: Response) -> Response {
+/// An answer to a request for this path, which no route has made: with the headers if the path is one of the page.
+pub(crate) fn for_path(path: &str, answer: Response) -> Response {
+    let is_page = path
+        .strip_prefix("/ui")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']));
+    if is_page { protected(answer) } else { answer }
+}
+
+async fn add(answer: Response) -> Response {
+    protected(answer)
+}
+
+fn protected(mut answer: Response) -> Response {
     let headers = answer.headers_mut();
     // A stored report has a policy of its own, with the hash of its style.
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(POLICY);

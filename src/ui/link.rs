@@ -7,7 +7,10 @@ use super::{
     access::Next,
     asked::{Asked, WINDOW},
 };
-use crate::{domain::RunId, report::html::links::Links};
+use crate::{
+    domain::{RunId, Week},
+    report::{Form, html::links::Links},
+};
 
 /// The parameters that say which part of a list is shown.
 pub(super) const PARTS: [&str; 3] = ["page", "before", "after"];
@@ -62,6 +65,17 @@ impl Asked {
     /// The address of the page below /ui with these path segments, in this language, for no window.
     pub(super) fn plain(&self, path: &[&str]) -> String {
         address(path, self.language())
+    }
+
+    /// The address of a stored report. A report has its own language, and its week is its window.
+    pub(super) fn report(week: Week, form: Form) -> String {
+        format!("/ui/reports/{week}.{}", form.as_str())
+    }
+
+    /// The address of the first page for this week.
+    pub(super) fn week(&self, week: Week) -> String {
+        let week = week.to_string();
+        address(&[], self.language().chain([("week", &*week)]))
     }
 
     /// The address of the first part of this page for the last so many days.

@@ -229,13 +229,15 @@ fn log(asked: &Asked, calls: &[EndedCall]) -> Markup {
         .parameter("lang")
         .map_or(String::new(), |_| format!("?lang={}", asked.language.as_str()));
     html! {
-        ol role="log" aria-label=(words.calls) data-calls data-query=(query) data-ok=(words.ok) data-failed=(words.failed) {
-            @for call in calls {
-                li data-item class=[(!call.ok).then_some("failed")] {
-                    a href=(asked.run(call.run, Some(call.number))) {
-                        bdi { (call.persona) } " · " (call.number) " · " bdi { (call.tool) }
+        div role="log" aria-label=(words.calls) {
+            ol data-calls data-query=(query) data-ok=(words.ok) data-failed=(words.failed) {
+                @for call in calls {
+                    li data-item class=[(!call.ok).then_some("failed")] {
+                        a href=(asked.run(call.run, Some(call.number))) {
+                            bdi { (call.persona) } " · " (call.number) " · " bdi { (call.tool) }
+                        }
+                        " " (if call.ok { words.ok } else { words.failed }) ", " (call.latency_ms) " ms"
                     }
-                    " " (if call.ok { words.ok } else { words.failed }) ", " (call.latency_ms) " ms"
                 }
             }
         }

@@ -70,13 +70,7 @@ fn table(asked: &Asked, report: &Report, modules: &[&ModuleReport]) -> Markup {
     let words = words::modules::words(asked.language);
     html! {
         table {
-            thead {
-                tr {
-                    @for column in [module, words.used, delta, mean, friction] {
-                        th scope="col" { (column) }
-                    }
-                }
-            }
+            (frame::head(&[module, words.used, delta, mean, friction], &[]))
             tbody {
                 @for module in modules {
                     @let row = modules::row(report, module, asked.language);

@@ -83,7 +83,7 @@ fn table(asked: &Asked, personas: &[&PersonaSummary]) -> Markup {
     let columns = words::personas::words(asked.language).columns;
     html! {
         table.coverage {
-            thead { tr { @for column in columns { th scope="col" { (column) } } } }
+            (frame::head(&columns, &[3, 4, 5, 6]))
             tbody { @for persona in personas { tr data-item { (row(asked, persona)) } } }
         }
     }

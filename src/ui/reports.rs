@@ -52,7 +52,7 @@ fn table(asked: &Asked, times: &Times, reports: &[ListedReport]) -> Markup {
     let words = words::reports::words(asked.language);
     html! {
         table {
-            thead { tr { @for column in words.columns { th scope="col" { (column) } } } }
+            (frame::head(&words.columns, &[]))
             tbody { @for report in reports { (row(asked, times, report)) } }
         }
     }
@@ -61,7 +61,7 @@ fn table(asked: &Asked, times: &Times, reports: &[ListedReport]) -> Markup {
 fn row(asked: &Asked, times: &Times, report: &ListedReport) -> Markup {
     let words = words::reports::words(asked.language);
     let week = report.week.to_string();
-    let file = |form: Form| asked.link(&["reports", &format!("{week}.{}", form.as_str())], &[]);
+    let file = |form| Asked::report(report.week, form);
     let days = languages::words(asked.language).days(report.week.monday(), report.week.sunday());
     html! {
         tr data-item {
@@ -73,7 +73,7 @@ fn row(asked: &Asked, times: &Times, report: &ListedReport) -> Markup {
                 a href=(file(Form::Markdown)) { "Markdown" } " "
                 a href=(file(Form::Json)) { "JSON" }
             }
-            td { a href=(asked.link(&[], &[("week", &week)])) { (words.today) } }
+            td { a href=(asked.week(report.week)) { (words.today) } }
         }
     }
 }

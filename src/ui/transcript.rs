@@ -25,7 +25,7 @@ use crate::domain::{RunId, RunState};
 use draw::Drawer;
 use kept::Kept;
 use parts::{ELSEWHERE, LENGTHS, Parts, Places, SHORTEST};
-use story::{Item, Story};
+use story::{Item, Reply, Story};
 
 /// The most bytes of a page, its frame included.
 const LIMIT: usize = 150_000;
@@ -89,7 +89,7 @@ fn call_answer(asked: &Asked, times: &Times, kept: &Kept, number: u32) -> Option
     let drawer = Drawer::new(asked, times, &story, kept.run.id);
     let words = drawer.words;
     let head = RunHead::of(&drawer, kept);
-    let places = Shown::of(&drawer, &head, None).places.from_elsewhere(asked, kept.run.id);
+    let places = Shown::of(&drawer, &head, None).places.seen_from_elsewhere(asked, kept.run.id);
     let neighbour = |number: Option<u32>| number.filter(|number| story.numbers.contains(number));
     let address = |number: u32| asked.call(kept.run.id, number);
     let main = html! {
@@ -187,28 +187,34 @@ impl Shown {
                 @for item in items { (drawer.item(item, length, &places)) }
             }
         };
-        let fits = LENGTHS.iter().map(|length| (*length, draw(*length)));
-        let fits =
-            fits.into_iter().find(|(length, items)| items.0.len() <= room || *length == SHORTEST);
-        let (length, items) = fits.unwrap_or_else(|| (SHORTEST, draw(SHORTEST)));
+        let has_room = |items: &Markup| items.0.len() <= room;
+        let mut drawn = (LENGTHS[0], draw(LENGTHS[0]));
+        if !has_room(&drawn.1) {
+            let longest = LENGTHS.partition_point(|length| !has_room(&draw(*length)));
+            let length = LENGTHS.get(longest).copied().unwrap_or(SHORTEST);
+            drawn = (length, draw(length));
+        }
+        let (length, items) = drawn;
         Self { part, parts: parts.count(), range, length, items, places }
     }
 }
 
-/// The turn within which the part begins whose first item has this index.
+/// The headings under which the part stands whose first item has this index, if they are in the part before.
 fn continued(drawer: &Drawer<'_>, first: usize) -> Markup {
     let items = &drawer.story.items;
-    let begins =
-        |item: &&Item<'_>| matches!(item, Item::Turn(_) | Item::Heading(_) | Item::Opening(..));
-    let is_within = items.get(first).is_some_and(|item| !begins(&item)) && first > 0;
-    let before = items.get(..first).unwrap_or_default().iter().rev().find(begins);
-    let title = match before.filter(|_| is_within) {
-        Some(Item::Turn(reply)) => drawer.words.turn(reply.turn.number, reply.turn.is_rating),
-        Some(Item::Heading(heading)) => drawer.heading(*heading).to_owned(),
-        Some(Item::Opening(..)) => drawer.words.opening.to_owned(),
-        _ => return html! {},
-    };
-    html! { h3 { (drawer.words.continued(&title)) } }
+    let is_heading = |item: &&Item<'_>| matches!(item, Item::Heading(_));
+    let begins = |item: &&Item<'_>| is_heading(item) || matches!(item, Item::Turn(_));
+    let before = items.get(..first).unwrap_or_default();
+    let next = items.get(first).filter(|next| !is_heading(next));
+    let section = before.iter().rfind(is_heading).filter(|_| next.is_some());
+    let turn = before.iter().rfind(begins).filter(|_| next.is_some_and(|next| !begins(&next)));
+    let continued = |title: &str| drawer.words.continued(title);
+    html! {
+        @if let Some(Item::Heading(heading)) = section { h2 { (continued(drawer.heading(*heading))) } }
+        @if let Some(Item::Turn(Reply { turn, .. })) = turn {
+            h3 { (continued(&drawer.words.turn(turn.number, turn.is_rating))) }
+        }
+    }
 }
 
 /// Links to the other parts.

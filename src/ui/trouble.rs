@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use super::{Page, Place, asked::Asked, frame, words};
-use crate::journal::JournalError;
+use crate::{domain::Language, journal::JournalError};
 
 /// Why a page cannot be shown.
 #[derive(Debug)]
@@ -45,12 +45,14 @@ impl Trouble {
 
 /// The answer in the place of a page.
 pub(super) fn answer(asked: &Asked, trouble: &Trouble) -> Response {
-    let words = words::frame::words(asked.language);
-    let (title, text) = words.trouble(trouble);
     let status = trouble.status();
     if asked.is_json {
+        // Errors of programs are in English, as those of the other routes.
+        let (_, text) = words::frame::words(Language::English).trouble(trouble);
         return (status, Json(json!({"ok": false, "error": text}))).into_response();
     }
+    let words = words::frame::words(asked.language);
+    let (title, text) = words.trouble(trouble);
     let main = html! {
         p { (text) }
         p { a href=(asked.here_with("", None)) { (words.reload) } }

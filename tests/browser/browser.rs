@@ -6,7 +6,7 @@ use devstack::chromium::{
 };
 use serde_json::{Value, json};
 
-use crate::stage::patiently;
+use crate::stage::{PATIENCE, patiently};
 
 /// A browser that shows the page of one daemon.
 pub(crate) struct Browser {
@@ -67,7 +67,11 @@ impl Browser {
 
     /// Waits until something holds.
     pub(crate) async fn until(&self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
-        patiently(what, async { while !holds(self).await {} }).await;
+        let held = tokio::time::timeout(PATIENCE, async { while !holds(self).await {} }).await;
+        if held.is_err() {
+            let (address, text) = (self.address().await, self.text("body").await);
+            panic!("gave up: {what}, at {address}: {text}");
+        }
     }
 
     /// The result of a script that runs in the page.
@@ -159,13 +163,13 @@ impl Browser {
         self.chromium.session.cdp().send_raw(command, parameters).await.unwrap()
     }
 
-    /// What pages have printed since the last call (errors, violations of the policy, all else), and requests to other
+    /// What pages have printed since the last call: errors, warnings and violations of the policy; and requests to other
     /// places than the daemon.
     pub(crate) async fn noise(&self) -> Vec<String> {
         let session = &self.chromium.session;
         let printed = session.get_log("browser").await.unwrap().into_iter();
-        // Advice for developers, such as that a form for passwords has no field for a name.
-        let printed = printed.filter(|entry| entry.level != "DEBUG");
+        // What is below a warning is advice, such as that a form for passwords has no field for a name.
+        let printed = printed.filter(|entry| !["DEBUG", "INFO"].contains(&&*entry.level));
         let printed = printed.map(|entry| format!("{}: {}", entry.level, entry.message));
         let requested = session.get_log("performance").await.unwrap().into_iter();
         let requested = requested.filter_map(|entry| {
@@ -174,8 +178,11 @@ impl Browser {
             let sends = ["Network.requestWillBeSent", "Network.webSocketCreated"];
             let url = event["params"]["request"]["url"].as_str();
             let url = url.or(event["params"]["url"].as_str()).unwrap_or_default();
-            let is_foreign = sends.contains(&event["method"].as_str().unwrap_or_default())
-                && !url.strip_prefix(&self.site).is_some_and(|path| path.starts_with('/'));
+            // A field for a date has a picture of Chromium's own.
+            let is_here = url.starts_with("data:")
+                || url.strip_prefix(&self.site).is_some_and(|path| path.starts_with('/'));
+            let is_foreign =
+                !is_here && sends.contains(&event["method"].as_str().unwrap_or_default());
             is_foreign.then(|| format!("request: {url}"))
         });
         printed.chain(requested).collect()

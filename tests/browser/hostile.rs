@@ -11,6 +11,7 @@ use devstack::{
     claude::{ParsedRequest, Scripted},
     mcp::{Behaviour, PlantedFault, Shows, ToolSet},
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
@@ -122,10 +123,12 @@ async fn overrun() -> Stage {
         }
     }
     peers.claude.answer_with(says);
-    let vars = [("PRODUCT_VERSION_URL", peers.product.version_url())];
-    let daemon = stage::start_daemon(&peers, &vars).await;
+    let daemon = stage::start_daemon(&peers, &[]).await;
     for day in 0..DAYS {
-        peers.product.set_version(&format!("{}{}", day / 4, all(day / 4)));
+        if day % 4 == 0 {
+            let release = json!({"version": all(day), "note": all(day + 1)});
+            stage::control(&peers, &daemon, Method::POST, "release", &release).await;
+        }
         if day == 3 {
             peers.claude.enqueue(Scripted::refusal(&all(3)));
         }

@@ -47,7 +47,7 @@ async fn every_call_appears_as_it_ends_also_over_a_restart_of_the_daemon() {
     browser.until("a call", async |it| it.count(CALLS).await > 0).await;
     stage = stage.restarted().await;
     first.await.unwrap().ok();
-    patiently("the end of the runs", stage.nothing_in_flight()).await;
+    stage.nothing_in_flight().await;
     stage.peers.clock.advance(Duration::from_mins(1));
     stage.peers.clock.step_day();
     let result = tick(&stage.daemon).await;

@@ -14,6 +14,7 @@ use devstack::{
     story::{self, Event},
 };
 use jiff::{Timestamp, tz::TimeZone};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -60,7 +61,7 @@ async fn live() -> Lived {
     let vars = [
         ("PERSONA_CONCURRENCY", "10".to_owned()),
         ("BUDGET_DAILY_USD", "1000".to_owned()),
-        ("PRODUCT_VERSION_URL", peers.product.version_url()),
+        ("PRODUCT_VERSION", "1.4.0".to_owned()),
     ];
     let daemon = stage::start_daemon(&peers, &vars).await;
     for day in 0..DAYS {
@@ -84,6 +85,10 @@ async fn live_day(peers: &Devstack, daemon: &Daemon, is_eventful: bool) {
     let event = Event::on(today.weekday()).filter(|_| is_eventful);
     if let Some(event) = event {
         event.prepare(peers);
+        if let Some(version) = event.deploys() {
+            let release = json!({ "version": version });
+            stage::control(peers, daemon, Method::POST, "release", &release).await;
+        }
     }
     let strike = async {
         if let Some(event) = event {

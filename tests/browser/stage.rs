@@ -5,8 +5,8 @@ use std::{path::Path, time::Duration};
 use devstack::{Devstack, Options, auth::SeedPersona, clock::Clock, daemon::Daemon};
 use jiff::Timestamp;
 use mana_persona_runner::domain::derive_password;
-use reqwest::StatusCode;
-use serde_json::Value;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 
 use crate::{
     browser::Browser,
@@ -53,22 +53,12 @@ impl Stage {
 
     /// Waits until no run is in flight.
     pub(crate) async fn nothing_in_flight(&self) {
-        let key = &self
-            .peers
-            .environment()
-            .iter()
-            .find(|(name, _)| *name == "MANA_SERVICE_KEY")
-            .unwrap()
-            .1;
-        let url = format!("{}/control/status", self.daemon.url);
-        loop {
-            let answer =
-                self.daemon.client.get(&url).header("x-service-key", key).send().await.unwrap();
-            let status: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-            if status["tickInFlight"] == false {
-                break;
-            }
-        }
+        let is_running = async || {
+            let status =
+                control(&self.peers, &self.daemon, Method::GET, "status", &json!({})).await;
+            status["tickInFlight"] != false
+        };
+        patiently("the end of all runs", async { while is_running().await {} }).await;
     }
 
     /// A browser that has not logged in.
@@ -127,4 +117,23 @@ pub(crate) async fn start_daemon(peers: &Devstack, further: &[(&'static str, Str
     ];
     let all = usual.into_iter().chain(peers.environment().iter().cloned());
     Daemon::start(Path::new(DAEMON), all.chain(further.iter().cloned())).await.unwrap()
+}
+
+/// The answer of a route of /control.
+pub(crate) async fn control(
+    peers: &Devstack,
+    daemon: &Daemon,
+    method: Method,
+    route: &str,
+    body: &Value,
+) -> Value {
+    let key = peers.environment().iter().find(|(name, _)| *name == "MANA_SERVICE_KEY");
+    let request = daemon
+        .client
+        .request(method, format!("{}/control/{route}", daemon.url))
+        .header("x-service-key", &key.unwrap().1)
+        .header("content-type", "application/json")
+        .body(body.to_string());
+    let answer = patiently(route, request.send()).await.unwrap().error_for_status().unwrap();
+    serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
 }

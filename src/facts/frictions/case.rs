@@ -120,6 +120,7 @@ impl Case {
         let label = |(tally, label): (Tally, &Arc<str>)| (tally.hits > 0).then(|| label.clone());
         let mut personas: Vec<_> = tallies().zip(labels).filter_map(label).collect();
         personas.sort();
+        personas.shrink_to_fit();
         Friction {
             id: self.id.clone(),
             tool: tool.map(text),

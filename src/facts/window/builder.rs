@@ -26,6 +26,9 @@ use crate::{
     },
 };
 
+/// Above the size from which glibc maps each block apart, in bytes.
+const ROOM: usize = 33 << 20;
+
 /// Takes lines and makes a [`Window`] of them. The lines of a kind may come in any order, which matters only for
 /// deployments of the same time; a run comes before what it did, and an issue before its hits.
 #[derive(Debug)]
@@ -66,14 +69,14 @@ impl Default for Builder {
             names: Names::default(),
             personas: Vec::new(),
             persona_of_id: HashMap::new(),
-            runs: Vec::new(),
+            runs: roomy(),
             run_of_id: HashMap::new(),
             issues: Vec::new(),
             issue_of_id: HashMap::new(),
-            calls: Vec::new(),
-            modules: Vec::new(),
-            tools: Vec::new(),
-            hits: Vec::new(),
+            calls: roomy(),
+            modules: roomy(),
+            tools: roomy(),
+            hits: roomy(),
             catalogs: Vec::new(),
             deployments: Vec::new(),
             absences: Vec::new(),
@@ -340,6 +343,13 @@ impl Builder {
     pub fn finish(self, days: Days) -> Result<Window, ImpossibleWindow> {
         finish::finish(self, days)
     }
+}
+
+/// Room for the rows of a large fleet. glibc gives a block of more than 32 MB back to the system as soon as it is freed,
+/// but keeps much of what was in smaller ones, so that a daemon would stay as large as its largest window. A page of the
+/// room that has no row takes no memory.
+fn roomy<T>() -> Vec<T> {
+    Vec::with_capacity(ROOM / size_of::<T>())
 }
 
 /// Leaves the first `most` characters of `text`.

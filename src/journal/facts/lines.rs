@@ -32,7 +32,8 @@ pub enum History {
 }
 
 /// A query for rows of a table that belong to runs of certain days, in the order of the runs' begin. Each column costs
-/// time, so numbers and words of the many rows are read as one text (`rows::Packed`).
+/// time, so numbers and words of the many rows are read as one text, at the end of which one other text may stand
+/// (`rows::Packed`).
 macro_rules! of_runs {
     ($columns:expr, $table:literal, $kept:expr, $last:literal) => {
         concat!(
@@ -51,27 +52,30 @@ macro_rules! of_runs {
 
 macro_rules! call_columns {
     () => {
-        "tool, module, template, quote, fact.number || ',' || fact.at || ',' || ok || ',' || COALESCE(cause, '') || ',' || \
+        "tool, module, template, fact.number || ',' || fact.at || ',' || ok || ',' || COALESCE(cause, '') || ',' || \
          COALESCE(issue, '') || ',' || COALESCE(input_hash, '') || ',' || latency_ms || ',' || tries || ',' || \
-         chars || ',' || cut || ',' || limit_offered || ',' || COALESCE(next, '') AS packed"
+         chars || ',' || cut || ',' || limit_offered || ',' || COALESCE(next, '') || ',' || \
+         COALESCE('=' || quote, '') AS packed"
     };
 }
 
 macro_rules! module_columns {
     () => {
-        "module, rating, grounded, unrated_why, notes, fact.calls, reads, writes, failed, dead_end"
+        "module, COALESCE(CAST(rating AS TEXT), '') || ',' || grounded || ',' || COALESCE(unrated_why, '') || ',' || \
+         reads || ',' || writes || ',' || failed || ',' || dead_end || ',' || fact.calls || ';' || \
+         COALESCE('=' || notes, '') AS packed"
     };
 }
 
 macro_rules! tool_columns {
     () => {
-        "tool, fact.calls || ',' || failed || ',' || dead_end || ',' || recovered AS packed"
+        "fact.calls || ',' || failed || ',' || dead_end || ',' || recovered || ',' || tool AS packed"
     };
 }
 
 macro_rules! hit_columns {
     () => {
-        "issue, fact.calls, recovered, tools"
+        "issue, fact.calls || ',' || recovered || ',' || tools AS packed"
     };
 }
 
@@ -81,7 +85,7 @@ macro_rules! without_calls {
          AND COALESCE(server_time, server_at) < $4)"
     };
 }
-use {call_columns, module_columns, tool_columns};
+use {call_columns, hit_columns, module_columns, tool_columns};
 
 /// The columns of a call and of a module's use, from a table that the query calls `fact`.
 pub(in crate::journal) const CALL_COLUMNS: &str = call_columns!();
@@ -91,7 +95,10 @@ const CATALOGS: &str = "SELECT * FROM catalog_facts ORDER BY first_at, id";
 const DEPLOYMENTS: &str =
     "SELECT * FROM deployments WHERE first_at IS NOT NULL ORDER BY first_at, number";
 const PERSONAS: &str = "SELECT * FROM personas ORDER BY first_at, id";
-pub(super) const RUNS: &str = "SELECT * FROM runs WHERE facts > 0 AND COALESCE(server_time, server_at) >= $1 \
+pub(super) const RUNS: &str = "SELECT id, persona_id, slot, model, effort, policy, runner, prompt, catalog, server_at || ',' || \
+     started_at || ',' || COALESCE(CAST(ended_at AS TEXT), '') || ',' || COALESCE(CAST(server_time AS TEXT), '') || ',' || \
+     COALESCE(CAST(deployment AS TEXT), '') || ',' || COALESCE(CAST(deployment_end AS TEXT), '') || ',' || spent || ',' || \
+     COALESCE(outcome, '') AS packed FROM runs WHERE facts > 0 AND COALESCE(server_time, server_at) >= $1 \
      AND COALESCE(server_time, server_at) < $2 ORDER BY server_at, id";
 pub(super) const CALLS: &str = of_runs!(call_columns!(), "calls", "has_calls = 1", "number");
 const MODULES: &str = of_runs!(module_columns!(), "run_modules", "facts > 0", "module");

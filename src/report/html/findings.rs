@@ -8,6 +8,7 @@ use super::{
     shapes,
 };
 use crate::{
+    domain::clipped_line,
     facts::state::State,
     report::view::{Change, Hurt, QuoteView},
 };
@@ -30,7 +31,7 @@ fn hurt(hurt: &Hurt, links: &dyn Links) -> Markup {
             p.kind { (state(hurt.state, &hurt.state_word)) " " span.id { (hurt.id) } " " (hurt.kind) }
             p.counts { (unbroken(&hurt.counts)) }
             @if !hurt.next.is_empty() { p.next { (hurt.next) } }
-            p.seen { (hurt.seen) }
+            (seen(hurt, links))
             @if let Some(quote) = &hurt.quote { (self::quote(quote, links)) }
         }
         div.impact {
@@ -44,19 +45,38 @@ fn hurt(hurt: &Hurt, links: &dyn Links) -> Markup {
     }
 }
 
+/// When it was seen first and last. Where there are links, the last call is one.
+pub(crate) fn seen(hurt: &Hurt, links: &dyn Links) -> Markup {
+    let last = hurt.last_call.as_ref();
+    let address = last.and_then(|call| links.call(&call.run.0, Some(call.number)));
+    html! {
+        p.seen {
+            (hurt.seen)
+            @if let Some((call, address)) = last.zip(address) { " · " a href=(address) { (call.word) } }
+        }
+    }
+}
+
+/// Longest title in a long list, in characters.
+const BRIEF: usize = 110;
+
 /// A friction in a long list: without what they did next, when it was seen, and without a quote.
 pub(crate) fn brief(hurt: &Hurt, links: &dyn Links) -> Markup {
+    // Of "name: explanation", the name.
+    let names = hurt.kind.split("; ").map(|kind| kind.split(": ").next().unwrap_or_default());
+    let kind = names.collect::<Vec<_>>().join("; ");
+    let title = clipped_line(&hurt.title, BRIEF);
     html! {
         div.what {
-            h3 { (linked(links.friction(&hurt.friction.0), html! { bdi { (hurt.title) } })) }
-            p.kind { (state(hurt.state, &hurt.state_word)) " " span.id { (hurt.id) } " " (hurt.kind) }
+            h3 { (linked(links.friction(&hurt.friction.0), html! { bdi { (title) } })) }
+            p.kind { (state(hurt.state, &hurt.state_word)) " " span.id { (hurt.id) } " " (kind) }
             p.counts { (unbroken(&hurt.counts)) }
         }
         div.impact {
-            (shapes::bar(hurt.bar))
+            (shapes::brief_bar(hurt.bar))
             p { (hurt.impact) }
         }
-        figure.trend { (shapes::columns(&hurt.trend, &hurt.trend_label)) }
+        figure.trend { (shapes::brief_columns(&hurt.trend, &hurt.trend_label)) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sections 2 and 3: what hurts, and what changed.
 
 use super::{
-    Change, Hurt, Key, Section,
+    CallView, Change, Hurt, Key, Section,
     words::{Part, between},
     writer::{ID, Writer, some, text},
 };
@@ -75,6 +75,7 @@ impl Writer<'_> {
             next: self.what_next(friction),
             quote: friction.quote.as_ref().map(|quote| self.quote(quote, QUOTE)),
             seen: self.seen(friction),
+            last_call: self.last_call(friction),
             trend: trend.clone(),
             trend_label: self.hits_by_day(friction, trend),
         }
@@ -100,6 +101,11 @@ impl Writer<'_> {
             Some(_) => self.words.seen(&first, &last),
             None => self.words.seen_in_window(&first, &last),
         }
+    }
+
+    fn last_call(&self, friction: &Friction) -> Option<CallView> {
+        let (run, number) = friction.last_seen.run.as_ref().zip(friction.last_seen.call)?;
+        Some(CallView { run: Key(run.clone()), number, word: self.words.call(number) })
     }
 
     fn hits_by_day(&self, friction: &Friction, trend: &Trend) -> String {

@@ -99,7 +99,7 @@ fn table(asked: &Asked, findings: &[&Finding]) -> Markup {
     let columns = words::compare::words(asked.language).columns;
     html! {
         table {
-            thead { tr { @for column in columns { th scope="col" { (column) } } } }
+            (frame::head(&columns, &[5]))
             tbody { @for finding in findings { tr data-item { (row(asked, finding)) } } }
         }
     }

@@ -158,7 +158,7 @@ fn head(hurt: &Hurt, asked: &Asked) -> Markup {
                     (findings::state(hurt.state, &hurt.state_word)) " " span.id { (hurt.id) } " " (hurt.kind)
                 }
                 p.counts { (unbroken(&hurt.counts)) }
-                p.seen { (hurt.seen) }
+                (findings::seen(hurt, asked))
                 @if let Some(quote) = &hurt.quote { (findings::quote(quote, asked)) }
             }
             div.impact {

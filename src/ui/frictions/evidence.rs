@@ -102,36 +102,42 @@ pub(super) fn labels(asked: &Asked, friction: &Friction, overview: &Overview) ->
     }
 }
 
-/// Calls with what followed them, each a link to its place in the conversation.
-pub(super) fn samples(asked: &Asked, samples: &[Sample], times: &Times) -> Markup {
+/// Calls with what followed them, each a link to its place in the conversation. `is_of_one`: all are of the same tool,
+/// which need not be told.
+pub(super) fn samples(asked: &Asked, samples: &[Sample], is_of_one: bool, times: &Times) -> Markup {
     let words = words::frictions::words(asked.language);
+    let [call, persona, tool, rest @ ..] = words.sample_columns;
+    let columns = [call, persona].into_iter().chain((!is_of_one).then_some(tool)).chain(rest);
     html! {
         @if samples.is_empty() {
             p.note { (words.no_samples) }
         } @else {
             (frame::wide(words.samples, html! {
                 table {
-                    thead { tr { @for column in words.sample_columns { th scope="col" { (column) } } } }
-                    tbody { @for sample in samples { (row(asked, sample, times)) } }
+                    thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                    tbody { @for sample in samples { (row(asked, sample, is_of_one, times)) } }
                 }
             }))
         }
     }
 }
 
-fn row(asked: &Asked, Sample { call, persona_id, label }: &Sample, times: &Times) -> Markup {
+fn row(asked: &Asked, sample: &Sample, is_of_one: bool, times: &Times) -> Markup {
+    let Sample { call, persona_id, label } = sample;
     let (terms, of_report) = (terms(asked.language), languages::words(asked.language));
     html! {
         tr data-item {
-            th scope="row" {
+            th.whole scope="row" {
                 a href=(asked.run_named(&call.run, Some(call.number))) {
                     (times.minute(call.at)) " · " (of_report.call(call.number))
                 }
             }
-            td { (name(asked, persona_id, label.as_deref())) }
-            td { code { bdi { (clipped_line(&call.tool, NAME)) } } }
+            td.whole { (name(asked, persona_id, label.as_deref())) }
+            @if !is_of_one { td.whole { code { bdi { (clipped_line(&call.tool, NAME)) } } } }
             td { @if let Some(next) = call.next { (of_report.next(next)) } }
-            td.n { @if let Some(took) = call.latency_ms { (terms.took(Duration::from_millis(took))) } }
+            td.n {
+                @if let Some(took) = call.latency_ms { (terms.took(Duration::from_millis(took))) }
+            }
             td { @if let Some(quote) = &call.quote { q { bdi { (clipped_line(quote, QUOTE)) } } } }
         }
     }

@@ -68,7 +68,7 @@ pub(in crate::ui) async fn show(ui: Arc<Ui>, asked: Asked) -> Result<Answer, Tro
         (history::draw(&asked, &known.trend, &known.deployments, window.1, &times))
         @if let Some(friction) = case.friction().filter(|_| case.is_issue()) { (evidence::next(&asked, friction)) }
         (known.personas(&asked, &case, &found))
-        (known.samples(&asked, &times))
+        (known.samples(&asked, case.tool().is_some(), &times))
         @if case.is_issue() { (known.muting(&asked, case.id(), &times)) }
     };
     let title = case.title(&writer);
@@ -119,11 +119,11 @@ impl Known {
         }
     }
 
-    fn samples(&self, asked: &Asked, times: &Times) -> Markup {
+    fn samples(&self, asked: &Asked, is_of_one: bool, times: &Times) -> Markup {
         html! {
             @if let Some(samples) = &self.samples {
                 h2 { (words::frictions::words(asked.language).samples) }
-                (trouble::part(asked, samples, |samples| evidence::samples(asked, samples, times)))
+                (trouble::part(asked, samples, |samples| evidence::samples(asked, samples, is_of_one, times)))
             }
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn modules(asked: &Asked, rows: &[ModuleRow], label: &str) -> Markup 
 fn line(asked: &Asked, row: &ModuleRow) -> Markup {
     html! {
         tr data-item {
-            th scope="row" { (linked(asked.module(&row.name.0), html! { bdi { (row.module) } })) }
+            th.whole scope="row" { (linked(asked.module(&row.name.0), html! { bdi { (row.module) } })) }
             td { (row.usage) }
             td {
                 @if let Some(absence) = &row.absence { span.grey { (absence) } }

@@ -44,7 +44,7 @@ pub(super) fn table(asked: &Asked, all: &ModuleWeeks, modules: &[&ModuleReport])
             thead {
                 tr {
                     th scope="col" { (column) }
-                    @for week in &all.weeks { th scope="col" { (words.week(*week)) } }
+                    @for week in &all.weeks { th.n scope="col" { (words.week(*week)) } }
                 }
             }
             tbody {

@@ -69,7 +69,7 @@ fn as_json(
         "tools": tools,
     });
     if let (Some(all), serde_json::Value::Object(of_ratings)) =
-        (all.as_object_mut(), ratings.as_json()?)
+        (all.as_object_mut(), ratings.into_json()?)
     {
         all.extend(of_ratings);
     }
@@ -127,7 +127,7 @@ fn weeks(asked: &Asked, found: &Overview, name: &str) -> Markup {
     let by_week = found.module(name).map(|(_, of)| &of.weeks[..]).unwrap_or_default();
     html! {
         table {
-            thead { tr { @for column in words.week_columns { th scope="col" { (column) } } } }
+            (frame::head(&words.week_columns, &[]))
             tbody {
                 @for (week, of) in found.weeks.weeks.iter().zip(by_week).rev() {
                     tr {

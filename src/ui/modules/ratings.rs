@@ -74,7 +74,7 @@ impl<'a> Ratings<'a> {
         self.found.as_ref().is_ok_and(|found| found.items.is_empty())
     }
 
-    pub(super) fn as_json(self) -> Result<Value, Trouble> {
+    pub(super) fn into_json(self) -> Result<Value, Trouble> {
         let found = self.found?;
         let ratings = found.items.iter().map(|StoredRating { module, persona_id, label, server_at, .. }| {
             json!({

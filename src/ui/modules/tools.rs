@@ -28,7 +28,7 @@ fn table(asked: &Asked, tools: &[&ToolSummary]) -> Markup {
     let columns = words::modules::words(asked.language).tool_columns;
     html! {
         table {
-            thead { tr { @for column in columns { th scope="col" { (column) } } } }
+            (frame::head(&columns, &[3, 4, 5]))
             tbody { @for tool in tools { tr data-item { (row(asked, tool)) } } }
         }
     }

@@ -33,7 +33,7 @@ pub(super) fn section(
     };
     let rows = html! {
         table {
-            thead { tr { @for column in words.absent_columns { th scope="col" { (column) } } } }
+            (frame::head(&words.absent_columns, &[]))
             tbody {
                 @for (day, status) in absent.iter().rev().take(MOST) {
                     tr {

@@ -73,7 +73,7 @@ pub(in crate::ui) async fn show(ui: Arc<Ui>, asked: Asked) -> Result<Answer, Tro
             absent::section(&asked, &times, found.as_ref().ok().map(|found| &**found), id, absences)
         }))
     };
-    let title = words.persona(&clipped_line(&stored.known.persona.label, LABEL));
+    let title = clipped_line(&stored.known.persona.label, LABEL);
     Ok(Answer::Page(Page { place: Place::Personas, title, main, live: None }))
 }
 
@@ -204,7 +204,7 @@ fn modules(asked: &Asked, modules: &[PersonaModule]) -> Markup {
     let columns = words::personas::words(asked.language).module_columns;
     html! {
         table {
-            thead { tr { @for column in columns { th scope="col" { (column) } } } }
+            (frame::head(&columns, &[1, 2]))
             tbody { @for module in modules { tr data-item { (self::module(asked, module)) } } }
         }
     }

@@ -21,7 +21,7 @@ pub(super) fn section(asked: &Asked, times: &Times, page: &Page<PersonaRun>) -> 
         } @else {
             (frame::wide(words.runs, html! {
                 table {
-                    thead { tr { @for column in words.run_columns { th scope="col" { (column) } } } }
+                    (frame::head(&words.run_columns, &[2, 3, 4]))
                     tbody { @for run in &page.items { tr data-item { (row(asked, times, run)) } } }
                 }
             }))

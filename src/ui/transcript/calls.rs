@@ -23,17 +23,17 @@ const MOST_HINTS: usize = 4;
 pub(super) fn folded(drawer: &Drawer<'_>, call: &Call<'_>, most: usize, places: &Places) -> Markup {
     let id = call.number.map(|number| format!("call-{number}"));
     let texts = call.texts.as_ref();
-    let input = texts.map(|texts| Excerpt::of(&texts.input, most.min(INPUT)));
-    let result = texts.map(|texts| Excerpt::of(&texts.result, most.min(RESULT)));
+    let input = texts.map(|texts| Excerpt::of(&texts.input.text, most.min(INPUT)));
+    let result = texts.map(|texts| Excerpt::of(&texts.result.text, most.min(RESULT)));
     let is_cut = |excerpt: &Option<Excerpt>| excerpt.as_ref().is_some_and(|it| it.is_cut);
     let all = call.number.filter(|_| is_cut(&input) || is_cut(&result) || call.is_cut);
     html! {
         details.call.failed[call.has_failed()] id=[id] data-item {
             summary { (summary(drawer, call)) }
             (facts(drawer, call))
-            (part(drawer, drawer.words.input, input, texts.map(|texts| &*texts.input)))
+            (part(drawer, drawer.words.input, input, texts.map(|texts| texts.input.chars)))
             @if call.came == Came::Back {
-                (part(drawer, drawer.words.result, result, texts.map(|texts| &*texts.result)))
+                (part(drawer, drawer.words.result, result, texts.map(|texts| texts.result.chars)))
             }
             @if let Some(texts) = texts { (rest(drawer, texts, most.min(HINT))) }
             @if call.is_cut { p.rest { (drawer.words.cut(call.chars)) } }
@@ -55,14 +55,14 @@ pub(super) fn whole(drawer: &Drawer<'_>, call: &Call<'_>, places: &Places) -> Ma
         @match &call.texts {
             Some(texts) => {
                 h2 { (words.input) }
-                pre { (all(&texts.input).text) }
+                pre { (all(&texts.input.text).text) }
                 @if call.came == Came::Back {
                     h2 { (words.result) }
                     @if call.is_cut { p.note { (words.cut(call.chars)) } }
-                    @if texts.result.is_empty() {
+                    @if texts.result.text.is_empty() {
                         p.note { (words.no_text) }
                     } @else {
-                        pre { (all(&texts.result).text) }
+                        pre { (all(&texts.result.text).text) }
                     }
                 }
                 (rest(drawer, texts, WHOLE))
@@ -91,7 +91,7 @@ fn summary(drawer: &Drawer<'_>, call: &Call<'_>) -> Markup {
 /// The beginning of the error of a failed call.
 fn error(call: &Call<'_>) -> Option<String> {
     let texts = call.texts.as_ref().filter(|_| call.came == Came::Back && !call.is_ok)?;
-    Some(clipped_line(&texts.result, ERROR)).filter(|error| !error.is_empty())
+    Some(clipped_line(&texts.result.text, ERROR)).filter(|error| !error.is_empty())
 }
 
 /// How a call ended.
@@ -139,13 +139,18 @@ fn facts(drawer: &Drawer<'_>, call: &Call<'_>) -> Markup {
 }
 
 /// The input or the result of a call: its beginning, and how long it is.
-fn part(drawer: &Drawer<'_>, title: &str, excerpt: Option<Excerpt>, whole: Option<&str>) -> Markup {
+fn part(
+    drawer: &Drawer<'_>,
+    title: &str,
+    excerpt: Option<Excerpt>,
+    chars: Option<usize>,
+) -> Markup {
     let excerpt = excerpt.filter(|excerpt| !excerpt.text.is_empty());
     html! {
-        @if let (Some(excerpt), Some(whole)) = (excerpt, whole) {
+        @if let (Some(excerpt), Some(chars)) = (excerpt, chars) {
             p.seen {
                 (title)
-                @if excerpt.is_cut { ": " (drawer.words.beginning(whole.chars().count())) }
+                @if excerpt.is_cut { ": " (drawer.words.beginning(chars)) }
             }
             pre { (excerpt.text) @if excerpt.is_cut { "…" } }
         }

@@ -27,7 +27,7 @@ impl Parts {
     /// of the first and of the further parts of one that is. An item that is larger than that has a part of its own.
     pub(super) fn of(sizes: &[usize], whole: usize, [first, other]: [usize; 2]) -> Self {
         if sizes.iter().sum::<usize>() <= whole {
-            return Self(vec![0..sizes.len()]);
+            return Self(std::iter::once(0..sizes.len()).collect());
         }
         let (mut parts, mut begin, mut taken) = (Vec::new(), 0, 0);
         for (index, size) in sizes.iter().enumerate() {
@@ -90,7 +90,7 @@ impl Places {
     }
 
     /// These places, seen from another page.
-    pub(super) fn from_elsewhere(self, asked: &Asked, run: RunId) -> Self {
+    pub(super) fn seen_from_elsewhere(self, asked: &Asked, run: RunId) -> Self {
         Self { part: 0, path: asked.run_path(run), ..self }
     }
 
@@ -131,17 +131,21 @@ mod tests {
         Parts::of(sizes, whole, rooms).0
     }
 
+    fn one_part(items: usize) -> Vec<Range<usize>> {
+        std::iter::once(0..items).collect()
+    }
+
     #[test]
     fn what_fits_is_one_part() {
-        assert_eq!(parts(&[], 10, [5, 5]), [0..0]);
-        assert_eq!(parts(&[5, 5], 10, [1, 1]), [0..2]);
+        assert_eq!(parts(&[], 10, [5, 5]), one_part(0));
+        assert_eq!(parts(&[5, 5], 10, [1, 1]), one_part(2));
     }
 
     #[test]
     fn what_does_not_fit_is_divided_between_items_and_none_is_lost() {
         assert_eq!(parts(&[5, 5, 5, 5], 19, [10, 15]), [0..2, 2..4]);
         assert_eq!(parts(&[5, 50, 5, 5], 19, [10, 15]), [0..1, 1..2, 2..4]);
-        assert_eq!(parts(&[50], 19, [10, 15]), [0..1]);
+        assert_eq!(parts(&[50], 19, [10, 15]), one_part(1));
         let divided = Parts::of(&[5, 5, 5], 10, [5, 5]);
         assert_eq!((divided.count(), divided.range(2)), (3, 1..2));
         assert_eq!([divided.range(0), divided.range(9)], [0..1, 2..3]);

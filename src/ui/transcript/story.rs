@@ -134,12 +134,19 @@ pub(super) struct Call<'k> {
 /// The texts of a call, laid out for people.
 #[derive(Debug)]
 pub(super) struct Texts<'k> {
-    pub(super) input: Cow<'k, str>,
-    pub(super) result: Cow<'k, str>,
+    pub(super) input: Text<'k>,
+    pub(super) result: Text<'k>,
     /// Images and PDFs of the result: their types and sizes in bytes.
     pub(super) attachments: Vec<(&'k str, usize)>,
     /// Reminders of the runner's policy for the model.
     pub(super) hints: &'k [String],
+}
+
+/// A text, and how many characters it has.
+#[derive(Debug)]
+pub(super) struct Text<'k> {
+    pub(super) text: Cow<'k, str>,
+    pub(super) chars: usize,
 }
 
 /// A rating of a module.
@@ -154,6 +161,12 @@ pub(super) struct Rating<'k> {
     pub(super) calls: &'k [u32],
     /// Whether it stands for an answer that could not be read.
     pub(super) is_unreadable: bool,
+}
+
+impl<'k> Text<'k> {
+    fn of(text: Cow<'k, str>) -> Self {
+        Self { chars: text.chars().count(), text }
+    }
 }
 
 impl Call<'_> {
@@ -390,8 +403,8 @@ fn of_step<'k>(call: &'k transcript::Call, kept: &'k Kept) -> Call<'k> {
         }
     };
     let texts = Texts {
-        input: readable(call.input()),
-        result,
+        input: Text::of(readable(call.input())),
+        result: Text::of(result),
         attachments,
         hints: called.map_or(&[], |called| &called.hints),
     };

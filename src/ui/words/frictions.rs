@@ -148,12 +148,13 @@ mod tests {
         let progress = Progress { clean: 2, needed: Some(6), personas: 1, personas_needed: 2 };
         assert_eq!(
             german.progress(progress, false),
-            "Seit dem letzten Treffer 2 Läufe von 1 der betroffenen Personas ohne Treffer; behoben nach 6 von \
-             mindestens 2."
+            "Seit dem letzten Treffer blieben 2 Läufe von 1 der betroffenen Personas ohne Treffer; behoben ist es \
+             nach 6 solchen Läufen von mindestens 2 Personas."
         );
         assert_eq!(
             english.progress(progress, false),
-            "Since the last hit 2 clean runs of 1 of the affected personas; resolved after 6 of at least 2."
+            "Since the last hit there were 2 clean runs of 1 of the affected personas; it is resolved after 6 such \
+             runs of at least 2 personas."
         );
         let rare = Progress { needed: None, ..progress };
         assert!(german.progress(rare, false).contains("nie"), "{}", german.progress(rare, false));

@@ -8,7 +8,6 @@ use crate::{
 pub(in crate::ui) struct Words {
     language: Language,
     pub(in crate::ui) title: &'static str,
-    persona: &'static str,
     pub(in crate::ui) none: &'static str,
     pub(in crate::ui) no_such: &'static str,
     pub(in crate::ui) filter: &'static str,
@@ -46,7 +45,6 @@ pub(in crate::ui) struct Words {
 const GERMAN: Words = Words {
     language: Language::German,
     title: "Personas",
-    persona: "Persona",
     none: "Der Runner hat noch keine Persona getroffen.",
     no_such: "Kein Name passt dazu.",
     filter: "Personas suchen",
@@ -86,7 +84,6 @@ const GERMAN: Words = Words {
 const ENGLISH: Words = Words {
     language: Language::English,
     title: "Personas",
-    persona: "Persona",
     none: "The runner has met no persona yet.",
     no_such: "No name fits.",
     filter: "Search personas",
@@ -131,11 +128,6 @@ pub(in crate::ui) fn words(language: Language) -> &'static Words {
 }
 
 impl Words {
-    /// The title of the page about a persona.
-    pub(in crate::ui) fn persona(&self, label: &str) -> String {
-        format!("{} {label}", self.persona)
-    }
-
     /// How many personas the list has.
     pub(in crate::ui) fn count(&self, count: usize) -> String {
         let number = languages::words(self.language).of_personas(count as u64);

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use mana_persona_runner::{
     domain::RunId,
     facts::window::Days,
-    journal::{Journal, Part, Position, RunFilter, ToolSample},
+    journal::{Journal, Part, Position, Rated, RatingFilter, RunFilter, ToolSample},
 };
 
 /// How often each query is made.
@@ -67,7 +67,7 @@ pub(crate) async fn measure(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-const QUERIES: [&str; 24] = [
+const QUERIES: [&str; 26] = [
     "revision",
     "dates",
     "runs",
@@ -80,16 +80,18 @@ const QUERIES: [&str; 24] = [
     "runs of no tool",
     "runs of no module",
     "runs of an issue",
-    "run of 28 days' end",
-    "persona of an issue",
+    "runs of 28 days",
+    "personas of an issue",
     "hits by day",
     "samples of an issue",
     "slowest of a tool",
     "failed of a tool",
     "ratings of a module",
+    "ratings of no number",
     "persona with runs",
     "own ratings",
     "calls of a run",
+    "choices",
     "latest calls",
     "calls after a place",
 ];
@@ -98,6 +100,11 @@ async fn ask(page: &Journal, of: &Subjects, query: &str) -> Result<(), Box<dyn E
     let some = |text: &str| Some(text.to_owned());
     let all = RunFilter::default();
     let find = async |filter: RunFilter, part| page.find_runs(&filter, part, ROWS).await.map(drop);
+    let rate = async |rating| {
+        let module = "todo".to_owned();
+        let filter = RatingFilter { module, days: of.days, persona: None, rating };
+        page.ratings_of(&filter, Part::Newest, ROWS).await.map(drop)
+    };
     match query {
         "revision" => page.revision().await.map(drop),
         "dates" => page.dates_of(Days::Last(28)).await.map(drop),
@@ -121,8 +128,8 @@ async fn ask(page: &Journal, of: &Subjects, query: &str) -> Result<(), Box<dyn E
         "runs of an issue" => {
             find(RunFilter { issue: Some(of.issue.clone()), ..all }, Part::Newest).await
         }
-        "run of 28 days' end" => find(RunFilter { days: Some(of.days), ..all }, Part::Newest).await,
-        "persona of an issue" => page.personas_of_issue(&of.issue, of.days, ROWS).await.map(drop),
+        "runs of 28 days" => find(RunFilter { days: Some(of.days), ..all }, Part::Newest).await,
+        "personas of an issue" => page.personas_of_issue(&of.issue, of.days, ROWS).await.map(drop),
         "hits by day" => page.hits_by_day(&of.issue, of.days).await.map(drop),
         "samples of an issue" => page.samples_of_issue(&of.issue, of.days, ROWS).await.map(drop),
         "slowest of a tool" => {
@@ -133,14 +140,14 @@ async fn ask(page: &Journal, of: &Subjects, query: &str) -> Result<(), Box<dyn E
             let which = ToolSample::Failed;
             page.samples_of_tool("todo.list", which, of.days, ROWS).await.map(drop)
         }
-        "ratings of a module" => {
-            page.ratings_of("todo", of.days, Part::Newest, ROWS).await.map(drop)
-        }
+        "ratings of a module" => rate(None).await,
+        "ratings of no number" => rate(Some(Rated::As(9))).await,
         "persona with runs" => {
             page.runs_of_persona(&of.persona, of.days, Part::Newest, ROWS).await.map(drop)
         }
         "own ratings" => page.own_ratings(&of.persona, of.days).await.map(drop),
         "calls of a run" => page.stored_calls(of.run).await.map(drop),
+        "choices" => page.choices(ROWS).await.map(drop),
         "latest calls" => page.latest_calls(ROWS).await.map(drop),
         _ => page.calls_after(Position::default(), ROWS).await.map(drop),
     }?;

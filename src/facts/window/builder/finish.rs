@@ -27,13 +27,14 @@ pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, Impossibl
     all.calls.sort_unstable_by_key(|call| (call.run, call.number));
     sort_issues(&mut all);
     derive_missing(&mut all);
-    all.hits.sort_by_key(|row| (row.run, row.issue));
+    all.hits.sort_unstable_by_key(|row| (row.run, row.issue));
     find_first(&mut all);
     all.calls.retain(|call| all.runs[call.run as usize].day >= from);
     let module_of_tool = modules_of_tools(&mut all);
     let names = &all.names;
-    all.modules.sort_by_key(|row| (row.run, names.text(row.module)));
-    all.tools.sort_by_key(|row| (row.run, names.text(row.tool)));
+    // A stable sort would need as much room again.
+    all.modules.sort_unstable_by_key(|row| (row.run, names.text(row.module)));
+    all.tools.sort_unstable_by_key(|row| (row.run, names.text(row.tool)));
     all.absences.sort_by_key(|absence| (names.text(absence.slot), absence.persona, absence.why));
     all.catalogs.sort_by(|a, b| a.id.cmp(&b.id));
     // An export has those of the same time in the order in which the runner met them, which their ids do not tell.
@@ -232,6 +233,9 @@ fn positions(order: &[u32]) -> Vec<u32> {
 
 /// `rows` in this order.
 fn in_order<T>(rows: Vec<T>, order: &[u32]) -> Vec<T> {
+    if order.is_sorted() {
+        return rows;
+    }
     let mut rows: Vec<_> = rows.into_iter().map(Some).collect();
     order.iter().filter_map(|old| rows[*old as usize].take()).collect()
 }

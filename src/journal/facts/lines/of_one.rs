@@ -1,6 +1,6 @@
 //! Reading the facts of one run back, to compare them with what its steps say.
 
-use super::{call_columns, module_columns, rows, tool_columns};
+use super::{call_columns, hit_columns, module_columns, rows, tool_columns};
 use crate::{
     domain::RunId,
     facts::{Fingerprint, RunFacts, SeenIssue, line},
@@ -28,8 +28,11 @@ const CALLS: &str = of_run!(
 );
 const MODULES: &str = of_run!(module_columns!(), "run_modules", "module");
 const TOOLS: &str = of_run!(tool_columns!(), "run_tools", "tool");
-const HITS: &str = "SELECT issue_hits.*, issues.* FROM issue_hits JOIN issues ON issues.id = issue \
-     WHERE run_id = $1";
+const HITS: &str = concat!(
+    "SELECT run_id, ",
+    hit_columns!(),
+    ", issues.* FROM issue_hits AS fact JOIN issues ON issues.id = issue WHERE run_id = $1"
+);
 
 impl Journal {
     /// The facts of a run as its end or the back-fill has written them. `None` if there are none yet, or if some of

@@ -4,7 +4,8 @@ use crate::{
     domain::Label,
     facts::{coverage::DayStatus, state::State},
     report::view::{
-        Change, CoverageRow, Hurt, IntervalView, Key, ModuleRow, QuoteView, Section, Untested, View,
+        CallView, Change, CoverageRow, Hurt, IntervalView, Key, ModuleRow, QuoteView, Section,
+        Untested, View,
     },
 };
 
@@ -109,6 +110,7 @@ pub(super) fn filled_with(text: &str, rows: usize) -> View {
         next: own(),
         quote: Some(words()),
         seen: own(),
+        last_call: Some(CallView { run: Key(own()), number: 7, word: own() }),
         trend: trend(),
         trend_label: own(),
     };

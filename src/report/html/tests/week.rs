@@ -102,6 +102,7 @@ fn hurts() -> Vec<Hurt> {
             "Anna (anna.keller), Mi 11.11., 14:32 · Lauf 019a7c2e-5b1d, Aufruf 14",
         )),
         seen: "Zuerst Mi 11.11., 14:21 mit 1.5.0 (D-2), zuletzt So 15.11., 18:40 mit 1.5.0 (D-2)".into(),
+        last_call: None,
         trend: trend([
             0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1, 0, 0, 0, 0, 3, 4, 5, 3, 4,
         ]),

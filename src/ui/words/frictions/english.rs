@@ -89,13 +89,17 @@ pub(super) fn because(state: State) -> &'static str {
 pub(super) fn progress(progress: Progress, is_resolved: bool) -> String {
     let Progress { clean, needed, personas, personas_needed } = progress;
     let runs = if clean == 1 { "clean run" } else { "clean runs" };
-    let found = format!("Since the last hit {clean} {runs} of {personas} of the affected personas");
+    let found = format!(
+        "Since the last hit there were {clean} {runs} of {personas} of the affected personas"
+    );
     match needed {
         Some(needed) if is_resolved => format!("{found}; {needed} were enough."),
         Some(needed) if personas_needed > 1 => {
-            format!("{found}; resolved after {needed} of at least {personas_needed}.")
+            format!(
+                "{found}; it is resolved after {needed} such runs of at least {personas_needed} personas."
+            )
         }
-        Some(needed) => format!("{found}; resolved after {needed}."),
+        Some(needed) => format!("{found}; it is resolved after {needed} such runs."),
         None => format!("{found}. It is so rare that counting alone never resolves it."),
     }
 }

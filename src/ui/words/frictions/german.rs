@@ -88,16 +88,19 @@ pub(super) fn because(state: State) -> &'static str {
 
 pub(super) fn progress(progress: Progress, is_resolved: bool) -> String {
     let Progress { clean, needed, personas, personas_needed } = progress;
-    let runs = if clean == 1 { "Lauf" } else { "Läufe" };
+    let runs =
+        if clean == 1 { "blieb 1 Lauf".to_owned() } else { format!("blieben {clean} Läufe") };
     let found = format!(
-        "Seit dem letzten Treffer {clean} {runs} von {personas} der betroffenen Personas ohne Treffer"
+        "Seit dem letzten Treffer {runs} von {personas} der betroffenen Personas ohne Treffer"
     );
     match needed {
         Some(needed) if is_resolved => format!("{found}; {needed} genügten."),
         Some(needed) if personas_needed > 1 => {
-            format!("{found}; behoben nach {needed} von mindestens {personas_needed}.")
+            format!(
+                "{found}; behoben ist es nach {needed} solchen Läufen von mindestens {personas_needed} Personas."
+            )
         }
-        Some(needed) => format!("{found}; behoben nach {needed}."),
+        Some(needed) => format!("{found}; behoben ist es nach {needed} solchen Läufen."),
         None => format!("{found}. Es ist so selten, dass Zählen allein es nie als behoben zeigt."),
     }
 }
