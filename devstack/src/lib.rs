@@ -20,6 +20,7 @@ pub mod jwt;
 pub mod marked;
 pub mod mcp;
 pub mod picture;
+pub mod probe;
 pub mod product;
 pub mod recorder;
 pub mod story;

@@ -5,7 +5,6 @@
 //! `cargo run --release --bin load -- PATH_OF_THE_DAEMON`
 
 mod account;
-mod probe;
 
 use std::{
     error::Error,
@@ -20,9 +19,9 @@ use devstack::{
     claude::ClaudeOptions,
     clock::Clock,
     daemon::{Daemon, Process},
+    probe::Probe,
 };
 use mana_persona_runner::domain::derive_password;
-use probe::Probe;
 use serde_json::Value;
 use tokio::time::timeout;
 

@@ -1,5 +1,5 @@
-//! Requests /health repeatedly from a thread of its own, so that the measured latency is that of the daemon
-//! and not of the runtime that is busy with devstack.
+//! Requests an address such as that of /health again and again, from a thread of its own, so that the measured latency is
+//! that of the daemon and not of the runtime that is busy with devstack.
 
 use std::{
     io,
@@ -22,14 +22,15 @@ const PERIOD: Duration = Duration::from_millis(50);
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// A thread that sends requests until it is stopped.
-pub(crate) struct Probe {
+#[derive(Debug)]
+pub struct Probe {
     stop: Arc<Notify>,
     thread: JoinHandle<io::Result<Answers>>,
 }
 
 /// The results of the probe.
 #[derive(Debug, Default)]
-pub(crate) struct Answers {
+pub struct Answers {
     /// Latency of each answer, in ascending order after the probe has ended.
     pub took: Vec<Duration>,
     /// Number of requests without an answer or with a status other than 2xx.
@@ -41,7 +42,7 @@ impl Probe {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub(crate) fn start(url: String) -> io::Result<Self> {
+    pub fn start(url: String) -> io::Result<Self> {
         let stop = Arc::new(Notify::new());
         let stopped = stop.clone();
         let thread = thread::Builder::new().name("probe".into()).spawn(move || {
@@ -55,7 +56,7 @@ impl Probe {
     ///
     /// # Errors
     /// When the requests could not be sent at all.
-    pub(crate) async fn stop(self) -> io::Result<Answers> {
+    pub async fn stop(self) -> io::Result<Answers> {
         self.stop.notify_one();
         let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
         joined
@@ -66,7 +67,7 @@ impl Probe {
 
 impl Answers {
     /// The latency that `percent` percent of the answers do not exceed.
-    pub(crate) fn percentile(&self, percent: usize) -> Duration {
+    pub fn percentile(&self, percent: usize) -> Duration {
         let rank = (self.took.len() * percent).div_ceil(100).max(1) - 1;
         self.took.get(rank).copied().unwrap_or(Duration::MAX)
     }
