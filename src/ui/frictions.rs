@@ -6,6 +6,8 @@ mod evidence;
 mod filter;
 mod history;
 mod one;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, sync::Arc};
 
