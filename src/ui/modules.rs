@@ -18,7 +18,7 @@ use crate::{
     facts::report::{ModuleReport, Report},
     report::{
         html::{sections::unbroken, shapes},
-        view::{ModuleRow, languages, modules},
+        view::{ModuleRow, languages, modules, words::percent},
     },
 };
 
@@ -108,5 +108,17 @@ fn difference(row: &ModuleRow) -> Markup {
     html! {
         @if let Some(interval) = &row.interval { (shapes::interval(interval)) }
         @if let Some(delta) = &row.delta { (unbroken(delta)) }
+    }
+}
+
+/// A share of runs, drawn and in words.
+fn failures(asked: &Asked, failed: u32, runs: u32) -> Markup {
+    let terms = languages::words(asked.language);
+    let share = f64::from(failed) / f64::from(runs.max(1));
+    html! {
+        @if runs > 0 {
+            (shapes::short_bar(share))
+            (terms.number(failed.into())) " " (terms.of_runs(runs.into())) " (" (unbroken(&percent(share))) ")"
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 mod calls;
 mod draw;
+mod drawer;
 mod excerpt;
 mod head;
 mod json;
@@ -22,7 +23,7 @@ use maud::{Markup, html};
 
 use super::{Answer, Live, Page, Place, Ui, asked::Asked, times::Times, trouble::Trouble, words};
 use crate::domain::{RunId, RunState};
-use draw::Drawer;
+use drawer::Drawer;
 use kept::Kept;
 use parts::{ELSEWHERE, LENGTHS, Parts, Places, SHORTEST};
 use story::{Item, Reply, Story};

@@ -94,7 +94,7 @@ fn a_share_is_told_in_points_and_a_rating_in_ratings() {
         "0\u{a0}% of 168 runs",
         "50\u{a0}% of 42 runs",
         "+50 points [+25; +75]",
-        "+0.5 [+0.3; +0.8]",
+        "+0.5 [+0.2; +0.8]",
         "&lt;0.0001",
         "and 1 more",
         "href=\"/ui/runs/r-2\"",

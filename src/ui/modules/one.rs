@@ -5,7 +5,7 @@ use std::sync::Arc;
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::{difference, ratings::Ratings, tools};
+use super::{difference, failures, ratings::Ratings, tools};
 use crate::{
     domain::clipped_line,
     facts::{overview::Overview, report::ModuleReport},
@@ -14,7 +14,7 @@ use crate::{
             sections::unbroken,
             shapes::{self, RATINGS},
         },
-        view::{languages, modules, words::percent, writer::NAME},
+        view::{languages, modules, writer::NAME},
     },
     ui::{
         Answer, Page, Place, USUAL_DAYS, Ui,
@@ -150,18 +150,6 @@ fn weeks(asked: &Asked, found: &Overview, name: &str) -> Markup {
                     }
                 }
             }
-        }
-    }
-}
-
-/// A share of runs, drawn and in words.
-pub(super) fn failures(asked: &Asked, failed: u32, runs: u32) -> Markup {
-    let terms = languages::words(asked.language);
-    let share = f64::from(failed) / f64::from(runs.max(1));
-    html! {
-        @if runs > 0 {
-            (shapes::short_bar(share))
-            (terms.number(failed.into())) " " (terms.of_runs(runs.into())) " (" (unbroken(&percent(share))) ")"
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::one;
+use super::failures;
 use crate::{
     domain::clipped_line,
     facts::overview::{Overview, ToolSummary},
@@ -44,7 +44,7 @@ fn row(asked: &Asked, tool: &ToolSummary) -> Markup {
             Some(why) => td.grey colspan="5" { (terms.untested(why)) },
             None => {
                 td { (terms.usage(tool.personas.into(), tool.runs.into())) }
-                td { (one::failures(asked, tool.failed, tool.runs)) }
+                td { (failures(asked, tool.failed, tool.runs)) }
                 td.n { (terms.number(tool.dead_ends.into())) }
                 td.n { (duration(asked, tool.p50_ms)) }
                 td.n { (duration(asked, tool.p95_ms)) }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{
-    draw::{Drawer, NAME},
+    drawer::{Drawer, NAME},
     excerpt::{Excerpt, HINT, INPUT, RESULT, WHOLE},
     parts::Places,
     story::{Call, Texts},

@@ -4,25 +4,16 @@ use maud::{Markup, html};
 
 use super::{
     calls,
+    drawer::{Drawer, NAME},
     excerpt::{Excerpt, NOTES, PROMPT, QUESTION, REMINDER, WORDS},
     parts::Places,
-    story::{Heading, Item, Notice, Rating, Reply, Story},
+    story::{Heading, Item, Notice, Rating, Reply},
 };
 use crate::{
-    domain::{RunId, UnratedWhy, clipped_line},
+    domain::{UnratedWhy, clipped_line},
     report::view::languages,
-    ui::{
-        asked::Asked,
-        times::Times,
-        words::{
-            terms::{Terms, terms},
-            transcript::{Words, words},
-        },
-    },
 };
 
-/// Longest name of a tool, a module or a kind, in characters.
-pub(super) const NAME: usize = 64;
 /// Longest reason of an end, a refusal or an error, in characters.
 pub(super) const REASON: usize = 400;
 /// How many calls of a rating are named.
@@ -30,27 +21,7 @@ const MOST_CALLS: usize = 60;
 /// How many modules without a rating are named.
 const MOST_UNRATED: usize = 100;
 
-/// Draws the items of a story.
-pub(super) struct Drawer<'d> {
-    pub(super) asked: &'d Asked,
-    pub(super) times: &'d Times,
-    pub(super) story: &'d Story<'d>,
-    pub(super) run: RunId,
-    pub(super) words: &'static Words,
-    pub(super) terms: Terms,
-}
-
-impl<'d> Drawer<'d> {
-    pub(super) fn new(
-        asked: &'d Asked,
-        times: &'d Times,
-        story: &'d Story<'d>,
-        run: RunId,
-    ) -> Self {
-        let language = asked.language;
-        Self { asked, times, story, run, words: words(language), terms: terms(language) }
-    }
-
+impl Drawer<'_> {
     /// An item, with texts of at most `most` bytes. `places` says where the calls and ratings are that it links to.
     pub(super) fn item(&self, item: &Item<'_>, most: usize, places: &Places) -> Markup {
         let words = self.words;

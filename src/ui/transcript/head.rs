@@ -5,7 +5,8 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::{
-    draw::{self, Drawer, NAME},
+    draw,
+    drawer::{Drawer, NAME},
     kept::Kept,
 };
 use crate::{

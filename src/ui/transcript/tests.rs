@@ -116,7 +116,7 @@ fn a_call_says_why_it_failed_who_is_to_blame_and_what_happened_next() {
     let call = at(&document, "call-1");
     for told in [
         "Fehler des Werkzeugs → anders versucht, gelang",
-        "Es liegt an dem Produkt",
+        "Verantwortlich das Produkt",
         "danach: anders versucht, gelang",
         "Reibung F-ABCD",
         "Darauf beruht: todo, 4 von 5",

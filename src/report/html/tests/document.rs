@@ -1,7 +1,7 @@
 //! A strict reader of the HTML that reports and pages are written in.
 
 /// Elements that have no end.
-const VOID: [&str; 3] = ["meta", "link", "input"];
+const VOID: [&str; 4] = ["br", "meta", "link", "input"];
 
 /// The elements of a page in their order.
 #[derive(Debug)]
