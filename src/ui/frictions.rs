@@ -135,7 +135,7 @@ fn groups(
             @match of_group.first().map(|(it, _)| Group::of(it)) {
                 Some(Group::Unraised) => h2 { (words.unraised) },
                 Some(Group::Muted) => h2 { (words.muted) },
-                _ => {}
+                _ => h2 { (words.raised) },
             }
             ol.hurts {
                 @for (friction, trend) in of_group {

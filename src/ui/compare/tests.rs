@@ -99,7 +99,7 @@ fn a_share_is_told_in_points_and_a_rating_in_ratings() {
         "and 1 more",
         "href=\"/ui/runs/r-2\"",
         "1 unchanged",
-        "Model since Thu 1 Jan 1970",
+        "model since Thu 1 Jan 1970",
         "25 points of the runs of an ordinary tool, none of an ordinary rating",
     ] {
         assert!(page.contains(part), "{part} in {page}");

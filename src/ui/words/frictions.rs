@@ -11,6 +11,8 @@ use crate::{
 /// Words without numbers.
 pub(in crate::ui) struct Words {
     pub(in crate::ui) title: &'static str,
+    /// The heading of what a detector raised.
+    pub(in crate::ui) raised: &'static str,
     /// The heading of what no detector raised.
     pub(in crate::ui) unraised: &'static str,
     pub(in crate::ui) muted: &'static str,

@@ -8,6 +8,7 @@ use crate::{
 
 pub(super) const WORDS: Words = Words {
     title: "What hurts",
+    raised: "Raised by a detector",
     unraised: "Raised by no detector",
     muted: "Muted",
     nothing: "Nothing failed in these days that the product is to blame for.",

@@ -8,6 +8,7 @@ use crate::{
 
 pub(super) const WORDS: Words = Words {
     title: "Was weh tut",
+    raised: "Von einem Detektor gemeldet",
     unraised: "Von keinem Detektor gemeldet",
     muted: "Stumm geschaltet",
     nothing: "In diesen Tagen ist nichts gescheitert, das am Produkt lag.",
