@@ -152,7 +152,7 @@ impl World {
     }
 
     /// Mutes an issue from the begin of one day to the begin of another.
-    pub(super) fn mute(&mut self, issue: &str, from: i64, until: i64) {
+    pub(crate) fn mute(&mut self, issue: &str, from: i64, until: i64) {
         self.others.push(Line::Mute(line::Mute {
             issue: issue.to_owned(),
             from: day(from),

@@ -19,7 +19,9 @@ pub(super) use self::one::show;
 use super::{
     Answer, Page, Place, Ui,
     asked::Asked,
-    days, pager,
+    days,
+    overviews::Found,
+    pager,
     times::Times,
     trouble::{self, Trouble},
     words,
@@ -69,34 +71,42 @@ impl Group {
 
 /// The list.
 pub(super) async fn list(ui: Arc<Ui>, asked: Asked) -> Result<Answer, Trouble> {
-    let (filter, page) = (Filter::of(&asked)?, asked.page()?);
+    let (filter, number) = (Filter::of(&asked)?, asked.page()?);
     let found = ui.overviews.overview(asked.days.unwrap_or(DAYS)).await?;
     if asked.is_json {
         return Ok(Answer::JsonText(format!("{}\n", json!(found.frictions))));
     }
-    let times = ui.times(&asked).await?;
+    let mutes = if found.frictions.muted > 0 { mutes(&ui).await } else { Ok(Mutes::new()) };
+    Ok(page(&asked, &found, (&filter, number), &mutes, &ui.times(&asked).await?))
+}
+
+/// The page with this number of what the filter lets through.
+fn page(
+    asked: &Asked,
+    found: &Found<Overview>,
+    (filter, number): (&Filter<'_>, usize),
+    mutes: &Result<Mutes, Trouble>,
+    times: &Times,
+) -> Answer {
+    let words = words::frictions::words(asked.language);
     let all = found.frictions.frictions.iter().zip(&found.trends);
     let listed: Vec<_> =
         all.filter(|(it, _)| filter.lets_through(it)).map(|(it, trend)| (&**it, trend)).collect();
-    let shown = pager::rows(&listed, page);
-    let is_any_muted = shown.iter().any(|(it, _)| it.state == State::Muted);
-    let mutes = if is_any_muted { mutes(&ui).await } else { Ok(Mutes::new()) };
-    let words = words::frictions::words(asked.language);
     let main = html! {
-        (days::told(&asked, window(&found.frictions), DAYS))
-        (found.notice(asked.language, &times))
-        (filter.form(&asked, &found.frictions))
+        (days::told(asked, window(&found.frictions), DAYS))
+        (found.notice(asked.language, times))
+        (filter.form(asked, &found.frictions))
         @if listed.is_empty() {
             p { (if filter.is_set() { words.nothing_matches } else { words.nothing }) " " (words.no_all_clear) }
         } @else {
             p.note { (words.listed(listed.len(), found.frictions.frictions.len())) }
         }
-        (groups(&asked, &found, shown, &mutes, &times))
-        (trouble::part(&asked, &mutes, |_| html! {}))
-        (pager::of_rows(&asked, page, listed.len()))
+        (groups(asked, found, pager::rows(&listed, number), mutes, times))
+        (trouble::part(asked, mutes, |_| html! {}))
+        (pager::of_rows(asked, number, listed.len()))
     };
     let title = words.title.to_owned();
-    Ok(Answer::Page(Page { place: Place::Frictions, title, main, live: None }))
+    Answer::Page(Page { place: Place::Frictions, title, main, live: None })
 }
 
 /// The first and the last day.

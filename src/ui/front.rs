@@ -2,15 +2,25 @@
 
 mod glance;
 mod now;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use maud::{Markup, html};
 
 use self::now::Now;
-use super::{Answer, Page, Place, Ui, asked::Asked, days, frame, trouble, trouble::Trouble, words};
+use super::{
+    Answer, Page, Place, Ui,
+    asked::Asked,
+    days, frame,
+    overviews::Found,
+    times::Times,
+    trouble::{self, Trouble},
+    words,
+};
 use crate::{
-    facts::window::Days,
+    facts::{overview::Overview, window::Days},
     report::{
         Document, Form,
         html::{findings, sections},
@@ -29,21 +39,31 @@ pub(super) async fn show(ui: Arc<Ui>, asked: Asked) -> Result<Answer, Trouble> {
     }
     let times = ui.times(&asked).await?;
     let now = Now::of(&ui, &asked, &times).await;
+    Ok(page(&asked, &found, &now, &times))
+}
+
+/// The page. Without a report, it shows the fleet at this moment all the same.
+fn page(
+    asked: &Asked,
+    found: &Result<Found<Overview>, Trouble>,
+    now: &Now,
+    times: &Times,
+) -> Answer {
     let report = found.as_ref().ok().map(|it| Document::of(&it.report, asked.language));
     let title = match &report {
         Some(report) => report.sentence(),
         None => words::front::words(asked.language).title,
     };
     let main = html! {
-        (trouble::part(&asked, &found, |found| html! {
-            (days::told(&asked, found.report.window.from.zip(found.report.window.to), DAYS))
-            (found.notice(asked.language, &times))
+        (trouble::part(asked, found, |found| html! {
+            (days::told(asked, found.report.window.from.zip(found.report.window.to), DAYS))
+            (found.notice(asked.language, times))
         }))
         @if let Some(report) = &report { (summary(report.view())) }
-        (now.draw(&asked))
-        @if let Some(report) = &report { (sections_of(&asked, report.view())) }
+        (now.draw(asked))
+        @if let Some(report) = &report { (sections_of(asked, report.view())) }
     };
-    Ok(Answer::Page(Page { place: Place::Front, title: title.to_owned(), main, live: None }))
+    Answer::Page(Page { place: Place::Front, title: title.to_owned(), main, live: None })
 }
 
 /// Who ran, which versions, when the product could not be reached.

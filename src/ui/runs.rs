@@ -23,10 +23,10 @@ use crate::{
 };
 use filter::Filter;
 
-/// Longest label, version or name, in characters.
-const NAME: usize = 40;
+/// Longest label, in characters.
+const NAME: usize = 32;
 /// Longest reason, in characters.
-const REASON: usize = 80;
+const REASON: usize = 48;
 
 /// The list.
 pub(super) async fn show(ui: Arc<Ui>, asked: Asked) -> Result<Answer, Trouble> {
@@ -38,18 +38,22 @@ pub(super) async fn show(ui: Arc<Ui>, asked: Asked) -> Result<Answer, Trouble> {
         let [after, before] = [newer, older].map(|run| run.map(|run| run.to_string()));
         return Ok(Answer::Json(json!({"runs": runs, "after": after, "before": before})));
     }
-    let (times, words) = (ui.times(&asked).await?, words(asked.language));
+    let times = ui.times(&asked).await?;
+    Ok(Answer::Page(page(&asked, &times, &filter, &found)))
+}
+
+fn page(asked: &Asked, times: &Times, filter: &Filter, found: &journal::Page<FoundRun>) -> Page {
+    let words = words(asked.language);
     let main = html! {
-        (filter.form(&asked))
+        (filter.form(asked))
         @if found.items.is_empty() {
             p { (words.none) }
         } @else {
-            (frame::wide(words.title, table(&asked, &times, &found.items, &filter.versions())))
+            (frame::wide(words.title, table(asked, times, &found.items, &filter.versions())))
         }
-        (pager::of_runs(&asked, &found, |run| run.id))
+        (pager::of_runs(asked, found, |run| run.id))
     };
-    let title = words.title.to_owned();
-    Ok(Answer::Page(Page { place: Place::Runs, title, main, live: None }))
+    Page { place: Place::Runs, title: words.title.to_owned(), main, live: None }
 }
 
 /// The runs before and after which the list goes on: with newer and with older ones.

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::{ConnectInfo, State},
-    http::{HeaderMap, StatusCode, Uri, header::SET_COOKIE},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header::SET_COOKIE},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -92,7 +92,9 @@ async fn leave(headers: HeaderMap) -> Response {
     if is_from_elsewhere(&headers) {
         return to_login.into_response();
     }
-    ([(SET_COOKIE, log_out(&headers))], to_login).into_response()
+    // Otherwise a browser may keep the page that was left, and show it when somebody goes back.
+    let clear = (HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
+    ([(SET_COOKIE, log_out(&headers)), clear], to_login).into_response()
 }
 
 /// Whether a browser says that a page of another site has caused the request. Origin says nothing here: our policy

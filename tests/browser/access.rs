@@ -33,6 +33,9 @@ async fn a_stranger_logs_in_where_a_link_led_and_out_again() {
 
     browser.click("header form button").await;
     browser.comes_to("/ui/login").await;
+    let cookies = browser.devtools("Network.getCookies", json!({})).await;
+    assert_eq!(cookies["cookies"], json!([]));
+    // Whoever sits down at this browser afterwards sees nothing by going back.
     browser.back().await;
     browser.until("the login", async |it| it.count("input[name=key]").await == 1).await;
     browser.end_quietly().await;

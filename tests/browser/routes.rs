@@ -35,8 +35,6 @@ pub(crate) async fn all(stage: &Stage) -> Vec<Route> {
     let call = first_link(stage, &friction, "/ui/runs/").await;
     let (run, call) = call.split_once("#call-").expect("a sample leads to a call");
     let module = BROKEN.split_once('.').unwrap().0;
-    let builds = stage.json("/ui/compare.json").await;
-    let side = |name: &str| builds[name]["id"].as_str().map(str::to_owned);
     vec![
         Route::new("overview", "/ui"),
         Route::new("frictions", "/ui/frictions"),
@@ -49,6 +47,10 @@ pub(crate) async fn all(stage: &Stage) -> Vec<Route> {
         Route::new("run", run),
         Route::new("call", format!("{run}/calls/{call}")),
         Route::new("compare", "/ui/compare"),
+        Route::new(
+            "compare-weeks",
+            "/ui/compare?a=2026-03-09..2026-03-15&b=2026-03-16..2026-03-22",
+        ),
         Route::new("live", "/ui/live"),
         Route::new("reports", "/ui/reports"),
         Route::new("stored", format!("/ui/reports/{WEEK}.html")),

@@ -16,6 +16,7 @@ use crate::{
         Answer, Page, Place, Ui,
         asked::Asked,
         days,
+        overviews::Found,
         times::Times,
         trouble::{self, Trouble},
         words,
@@ -30,16 +31,16 @@ const DEPLOYMENTS: u32 = 500;
 const MUTED_FOR: i64 = 14;
 
 /// What the journal says about a friction. A part that cannot be read leaves the others alone.
-struct Known {
-    trend: Result<Trend, Trouble>,
-    deployments: Result<Vec<DeploymentRow>, Trouble>,
+pub(super) struct Known {
+    pub(super) trend: Result<Trend, Trouble>,
+    pub(super) deployments: Result<Vec<DeploymentRow>, Trouble>,
     /// `None` for a friction without an issue.
-    personas: Option<Result<Vec<PersonaHits>, Trouble>>,
+    pub(super) personas: Option<Result<Vec<PersonaHits>, Trouble>>,
     /// `None` where no single call proves anything.
-    samples: Option<Result<Vec<Sample>, Trouble>>,
-    mutes: Result<Mutes, Trouble>,
+    pub(super) samples: Option<Result<Vec<Sample>, Trouble>>,
+    pub(super) mutes: Result<Mutes, Trouble>,
     /// The newest day of the facts.
-    today: Option<Date>,
+    pub(super) today: Option<Date>,
 }
 
 pub(in crate::ui) async fn show(ui: Arc<Ui>, asked: Asked) -> Result<Answer, Trouble> {
@@ -58,21 +59,31 @@ pub(in crate::ui) async fn show(ui: Arc<Ui>, asked: Asked) -> Result<Answer, Tro
     if asked.is_json {
         return Ok(Answer::Json(as_json(&case, known)?));
     }
-    let times = ui.times(&asked).await?;
+    Ok(page(&asked, &found, &case, &known, window, &ui.times(&asked).await?))
+}
+
+pub(super) fn page(
+    asked: &Asked,
+    found: &Found<Overview>,
+    case: &Case<'_>,
+    known: &Known,
+    window: (Date, Date),
+    times: &Times,
+) -> Answer {
     let writer = Writer { report: &found.report, words: languages::words(asked.language) };
     let main = html! {
-        (days::told(&asked, Some(window), DAYS))
-        (found.notice(asked.language, &times))
-        (case.head(&asked, &found, &times))
-        (case.facts(&asked))
-        (history::draw(&asked, &known.trend, &known.deployments, window.1, &times))
-        @if let Some(friction) = case.friction().filter(|_| case.is_issue()) { (evidence::next(&asked, friction)) }
-        (known.personas(&asked, &case, &found))
-        (known.samples(&asked, case.tool().is_some(), &times))
-        @if case.is_issue() { (known.muting(&asked, case.id(), &times)) }
+        (days::told(asked, Some(window), DAYS))
+        (found.notice(asked.language, times))
+        (case.head(asked, found, times))
+        (case.facts(asked))
+        (history::draw(asked, &known.trend, &known.deployments, window.1, times))
+        @if let Some(friction) = case.friction().filter(|_| case.is_issue()) { (evidence::next(asked, friction)) }
+        (known.personas(asked, case, found))
+        (known.samples(asked, case.tool().is_some(), times))
+        @if case.is_issue() { (known.muting(asked, case.id(), times)) }
     };
     let title = case.title(&writer);
-    Ok(Answer::Page(Page { place: Place::Frictions, title, main, live: None }))
+    Answer::Page(Page { place: Place::Frictions, title, main, live: None })
 }
 
 impl Known {

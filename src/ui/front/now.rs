@@ -21,20 +21,20 @@ const LABEL: usize = 32;
 /// The fleet at this moment.
 pub(super) struct Now {
     /// What keeps ticks from their work, in words.
-    hindrances: Vec<String>,
-    in_flight: usize,
-    runs: Vec<Run>,
+    pub(super) hindrances: Vec<String>,
+    pub(super) in_flight: usize,
+    pub(super) runs: Vec<Run>,
     /// What was spent today and this month, with the caps.
-    money: Result<[(Usd, Option<Usd>); 2], Trouble>,
+    pub(super) money: Result<[(Usd, Option<Usd>); 2], Trouble>,
     /// The outbox, and since when its oldest post waits.
-    outbox: Result<(OutboxDepth, String), Trouble>,
+    pub(super) outbox: Result<(OutboxDepth, String), Trouble>,
 }
 
 /// A run in flight.
-struct Run {
-    id: RunId,
-    label: String,
-    since: String,
+pub(super) struct Run {
+    pub(super) id: RunId,
+    pub(super) label: String,
+    pub(super) since: String,
 }
 
 impl Now {

@@ -22,20 +22,25 @@ const SUGGESTED: u32 = 100;
 const DEPLOYMENTS: u32 = 500;
 /// How many deployments can be chosen from.
 const CHOSEN_FROM: usize = 50;
+/// Longest name that is suggested, in bytes, and how many bytes of names of a kind are.
+const SUGGESTION: usize = 64;
+const SUGGESTIONS: usize = 2_500;
 /// Longest name that a field shows, in characters.
 const NAME: usize = 128;
 /// Longest version, in characters.
-const VERSION: usize = 40;
+const VERSION: usize = 24;
 /// Numbers of days that can be chosen.
 const LAST: [u32; 4] = [1, 7, 28, 90];
 
 /// A filter as it was asked for.
+#[derive(Default)]
 pub(super) struct Filter {
     pub(super) runs: RunFilter,
     /// The persona as the field shows it.
-    persona: Option<String>,
-    choices: Choices,
-    deployments: Vec<DeploymentRow>,
+    pub(super) persona: Option<String>,
+    pub(super) choices: Choices,
+    /// The latest ones, newest first.
+    pub(super) deployments: Vec<DeploymentRow>,
 }
 
 impl Filter {
@@ -107,7 +112,7 @@ impl Filter {
                 a href=(asked.plain(&["runs"])) { (words.clear) }
                 @for (id, names) in suggestions {
                     datalist id=(id) {
-                        @for name in names { option value=(clipped_line(name, NAME)) {} }
+                        @for name in suggested(names) { option value=(name) {} }
                     }
                 }
             }
@@ -154,6 +159,18 @@ impl Filter {
             }
         }
     }
+}
+
+/// The names that are short and shown as they are, as far as there is room for them.
+fn suggested(names: &[String]) -> impl Iterator<Item = &String> {
+    let is_plain =
+        |name: &&String| name.len() <= SUGGESTION && clipped_line(name, SUGGESTION) == **name;
+    let mut room = SUGGESTIONS;
+    names.iter().filter(is_plain).take_while(move |name| {
+        let fits = name.len() <= room;
+        room = room.saturating_sub(name.len());
+        fits
+    })
 }
 
 /// The number of the deployment that is asked for, by its id.
