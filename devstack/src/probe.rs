@@ -1,5 +1,5 @@
-//! Requests an address such as that of /health again and again, from a thread of its own, so that the measured latency is
-//! that of the daemon and not of the runtime that is busy with devstack.
+//! Requests an address such as that of /health again and again, from a thread of its own, so that the measured latency
+//! is that of the daemon and not of the runtime that is busy with devstack.
 
 use std::{
     io,

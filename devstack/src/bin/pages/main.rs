@@ -1,11 +1,11 @@
 //! The figures of the page /ui: how long its routes take and how large they are, and what readers of the page cost the
 //! runs. Each ends with 1 where a target is missed.
 //!
-//! `cargo run --release --bin pages -- routes [--most-ms N] [--rest SECONDS] PATH_OF_THE_DAEMON FOLDER` asks every route of
-//! the compiled daemon for a copy of the journal in FOLDER.
+//! `cargo run --release --bin pages -- routes [--most-ms N] [--rest SECONDS] PATH_OF_THE_DAEMON FOLDER` asks every route
+//! of the compiled daemon, which has a copy of the journal in FOLDER.
 //!
-//! `cargo run --release --bin pages -- load [--pause-ms N] [--rounds N] [--rest SECONDS] [FOLDER]` runs the daemon in this
-//! process, with a tick of 200 personas at once, with and without readers of the page.
+//! `cargo run --release --bin pages -- load [--pause-ms N] [--rounds N] [--rest SECONDS] [FOLDER]` runs the daemon in
+//! this process, with a tick of 200 personas at once, with and without readers of the page.
 
 mod copy;
 mod load;

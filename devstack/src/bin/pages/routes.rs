@@ -53,8 +53,8 @@ const LISTS: [[&str; 3]; 4] = [
 /// How many runs are asked for: the newest, and the one before.
 const RUNS: usize = 2;
 
-/// All routes of the page at this base URL, of the stored reports those of `weeks`. A list that is empty, or not computed
-/// yet, has no routes with ids.
+/// All routes of the page at this base URL, of the stored reports those of `weeks`. A list that is empty, or not
+/// computed yet, has no routes with ids.
 ///
 /// # Errors
 /// When the page does not answer.

@@ -93,8 +93,8 @@ async fn measure(options: &Options) -> Result<bool, Problem> {
     Ok(is_met)
 }
 
-/// Adds a run to the journal, on its last day, with results as long as the limits let through; returns the weeks that have
-/// a report then. The daemon writes that of the last whole week by itself.
+/// Adds a run to the journal, on its last day, with results as long as the limits let through; returns the weeks that
+/// have a report then. The daemon writes that of the last whole week by itself.
 async fn add_run(daemon: &Path, copy: &Copy) -> Result<Vec<String>, Problem> {
     let day = last_day(copy.path()).await?;
     let noon = day.at(12, 0, 0, 0).to_zoned(TimeZone::UTC)?.timestamp();
