@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::stage::{KEY, Stage};
 
 /// What Chromium prints for a page whose status says that nobody is logged in.
-fn is_refusal(line: &String) -> bool {
+fn is_refusal(line: &str) -> bool {
     line.contains("/ui/login") && line.contains("401")
 }
 
@@ -21,7 +21,7 @@ async fn a_stranger_logs_in_where_a_link_led_and_out_again() {
     browser.until("a refusal", async |it| it.count("[role=alert]").await == 1).await;
     assert_eq!(browser.count("[aria-current=page], nav").await, 0);
     let noise = browser.noise().await;
-    assert!(noise.iter().all(is_refusal), "{noise:?}");
+    assert!(noise.iter().all(|line| is_refusal(line)), "{noise:?}");
 
     browser.log_in(KEY).await;
     browser.comes_to("/ui/runs?state=failed#call-7").await;
