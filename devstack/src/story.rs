@@ -25,9 +25,9 @@ const OUTAGE: Duration = Duration::from_mins(10);
 /// What happens on a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Before anyone is up, a deployment that repairs [`REPAIRED`].
+    /// Before anyone is up, a deployment that repairs `REPAIRED`.
     Repair,
-    /// Before anyone is up, a deployment that breaks [`BROKEN`].
+    /// Before anyone is up, a deployment that breaks `BROKEN`.
     Regression,
     /// In the middle of the day mana-mcp cannot be reached.
     Outage,

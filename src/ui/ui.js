@@ -1,4 +1,4 @@
-// Keys, and what is new while a page is open. Everything works without it.
+// Keys, and what is new. Everything works without it.
 "use strict";
 (() => {
   const at = (id) => document.getElementById(id);
@@ -41,9 +41,10 @@
   const lead = one("meta[http-equiv]");
   if (lead && location.hash) location.replace(lead.content.slice(7) + location.hash);
   addEventListener("hashchange", unfoldTarget);
+  addEventListener("pageshow", (event) => event.persisted && location.reload());
   unfoldTarget();
 
-  // Follows the calls after an event. A browser opens a broken stream again, but not a refused one.
+  // A browser opens a broken stream again, but not a refused one.
   const follow = (after, take) => {
     const source = new EventSource("/ui/live?after=" + after);
     source.addEventListener("call", (event) => {
@@ -69,7 +70,7 @@
   };
   if (log) follow(main.dataset.live, show);
 
-  // Shows a run in flight anew, and leaves open what is open.
+  // Leaves open what is open.
   const refresh = async () => {
     const answer = await fetch(location.pathname + location.search).catch(() => null);
     const page = new DOMParser().parseFromString(answer?.ok ? await answer.text() : "", "text/html");

@@ -150,7 +150,7 @@ if ([...document.scripts].some((it) => it.getAttribute('src') !== '/ui/ui.js')) 
 for (const name of ['img', 'iframe', 'object', 'embed', 'base', 'style', 'h1 ~ h1', 'meta[http-equiv]', 'audio', 'video']) {
   if (document.querySelector(name)) told.push(name);
 }
-if (document.querySelectorAll('h1, main, title').length !== 3) told.push('another h1, main or title');
+if (document.querySelectorAll('h1, main, head title').length !== 3) told.push('another h1, main or title');
 for (const it of all) for (const { name } of it.attributes) {
   if (name.startsWith('on') || name === 'style') told.push(`${it.tagName} ${name}`);
 }
